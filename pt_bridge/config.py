@@ -1,0 +1,346 @@
+"""What SS_*, the plugin options and the command line ask for: text in, `Config` out."""
+
+from __future__ import annotations
+
+from pt_bridge import own_options
+from pt_bridge.errors import OptionsError, ProtocolError, UsageError
+from pt_bridge.own_options import CLIENT, OPTIONS, PLANNED, SERVER
+from pt_bridge.protocol.address import (
+    Address,
+    is_wildcard,
+    parse_host,
+    parse_host_port,
+    parse_hosts,
+    parse_port,
+)
+from pt_bridge.protocol.args import encode_client, is_printable
+from pt_bridge.protocol.options import parse
+from pt_bridge.transports import PROGRAMS, TRANSPORTS, side_of
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Mapping
+    from typing import TypeVar
+
+    from pt_bridge.own_options import Values
+    from pt_bridge.protocol.options import Option
+    from pt_bridge.transports import Side
+
+    T = TypeVar("T")
+
+# Where SIP003 puts the addresses, and the options.
+REMOTE_HOST, REMOTE_PORT = b"SS_REMOTE_HOST", b"SS_REMOTE_PORT"
+LOCAL_HOST, LOCAL_PORT = b"SS_LOCAL_HOST", b"SS_LOCAL_PORT"
+PLUGIN_OPTIONS = b"SS_PLUGIN_OPTIONS"
+ADDRESS_VARIABLES = (REMOTE_HOST, REMOTE_PORT, LOCAL_HOST, LOCAL_PORT)
+
+# `arg-NAME=VALUE` sends NAME to the PT, whatever NAME means to us.
+ARGUMENT_PREFIX = "arg-"
+# Android adds this to every plugin's options.
+HOST_OPTIONS = frozenset({"__android_vpn"})
+# pt-spec 3.1
+METHOD_CHARACTERS = frozenset(
+    "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_"
+)
+SIMILAR = 0.6  # difflib's own measure of "a good match"
+
+
+class Config:
+    """What the user asks for, all of it checked.
+
+    Attributes:
+        plugin: started by a shadowsocks host, not by hand.
+        server: the role.
+        remote_hosts: SS_REMOTE_HOST; for a server, exactly one.
+        remote_port: SS_REMOTE_PORT.
+        local: SS_LOCAL_HOST and SS_LOCAL_PORT.
+        transport: the PT method.
+        arguments: the PT's arguments, in order, duplicates kept.
+        encoded_arguments: the same for SOCKS, at most 510 bytes; b"" for a server.
+        programs: names of executables to look for, or the one path of the owner's.
+        state: the PT's folder, relative to the state directory or absolute, or None.
+        upstream_proxy: the user's proxy, or None.
+        linger: seconds that a half-closed tunnel may stay silent.
+        idle: seconds that any tunnel may stay silent, or None for no limit.
+        start_timeout: seconds that the PT may take to be ready.
+        loglevel: one of `own_options.LOG_LEVELS`.
+        logfile: a path like `state`, or None.
+        unsafe_logging: whether addresses stay in the logs.
+        warnings: sentences to log once there is a log.
+    """
+
+    __slots__ = (
+        "arguments",
+        "encoded_arguments",
+        "idle",
+        "linger",
+        "local",
+        "logfile",
+        "loglevel",
+        "plugin",
+        "programs",
+        "remote_hosts",
+        "remote_port",
+        "server",
+        "start_timeout",
+        "state",
+        "transport",
+        "unsafe_logging",
+        "upstream_proxy",
+        "warnings",
+    )
+
+    def __init__(
+        self,
+        variables: Mapping[bytes, bytes],
+        *,
+        plugin: bool = True,
+        flags: Values | None = None,
+    ) -> None:
+        """Read everything (SIP003).
+
+        Args:
+            variables: SS_* as the host gives them, others among them.
+            plugin: whether a shadowsocks host started us.
+            flags: our own options from the command line; the owner's word comes before
+                the same options in SS_PLUGIN_OPTIONS.
+
+        Raises:
+            UsageError: an SS_* variable is wrong; it names the variable.
+            OptionsError: the plugin options are wrong; it names the key.
+        """
+        self.plugin = plugin
+        texts = _required(variables)
+        own, self.arguments = _sort(parse(variables.get(PLUGIN_OPTIONS, b"")))
+        flags = flags or {}
+        own.update(flags)
+        self.server = "server" in own
+        own_options.check_side(own, SERVER if self.server else CLIENT)
+        self._read_addresses(texts)
+        self._read_transport(own, owners_word=flags)
+        self._read_settings(own, owners_word=flags)
+
+    def _read_addresses(self, texts: Mapping[bytes, str]) -> None:
+        hosts = _checked(REMOTE_HOST, parse_hosts, texts)
+        self.remote_hosts = [_bind_host(hosts)] if self.server else hosts
+        self.remote_port = _checked(REMOTE_PORT, parse_port, texts)
+        self.local = Address(
+            _checked(LOCAL_HOST, parse_host, texts),
+            _checked(LOCAL_PORT, parse_port, texts),
+        )
+
+    def _read_transport(self, own: Values, owners_word: Collection[str]) -> None:
+        self.transport = _transport(own, self.arguments)
+        side = side_of(self.transport, server=self.server)
+        self.programs = _programs(
+            self.transport, side, own.get("exec"), trusted="exec" in owners_word
+        )
+        self.warnings: list[str] = []
+        if side is not None and self.transport in TRANSPORTS:
+            _check_needs(self.transport, side, self.arguments, server=self.server)
+            self.warnings = _strangers(self.transport, side, self.arguments)
+        self.encoded_arguments = b""
+        if not self.server:
+            try:
+                self.encoded_arguments = encode_client(self.arguments)
+            except ProtocolError as error:
+                raise OptionsError(
+                    f"the plugin options are too much: {error}"
+                ) from None
+
+    def _read_settings(self, own: Values, owners_word: Collection[str]) -> None:
+        own_options.check_hold(own, SERVER if self.server else CLIENT)
+        own_options.check_restarts(own)
+        self.upstream_proxy = own_options.proxy(own)
+        self.linger = own_options.seconds(own, "linger", own_options.DEFAULT_LINGER)
+        self.idle = own_options.seconds(own, "idle", 0.0) or None
+        self.start_timeout = own_options.seconds(
+            own, "start-timeout", own_options.DEFAULT_START_TIMEOUT
+        )
+        self.loglevel = (
+            own_options.choice(own, "loglevel", own_options.LOG_LEVELS)
+            or own_options.DEFAULT_LOG_LEVEL
+        )
+        if self.loglevel == "debug" and "loglevel" not in owners_word:
+            raise own_options.owner_only("loglevel=debug")
+        self.unsafe_logging = "unsafe-logging" in own
+        if self.unsafe_logging and "unsafe-logging" not in owners_word:
+            raise own_options.owner_only("unsafe-logging")
+        self.state = own_options.path(own, "state", trusted="state" in owners_word)
+        self.logfile = own_options.path(
+            own, "logfile", trusted="logfile" in owners_word
+        )
+
+    @property
+    def remotes(self) -> list[Address]:
+        """The addresses that SS_REMOTE_HOST and SS_REMOTE_PORT name, in order."""
+        return [Address(host, self.remote_port) for host in self.remote_hosts]
+
+
+def variables_from_flags(
+    *, local: str, remote: str, plugin_options: str
+) -> dict[bytes, bytes]:
+    """Make the SS_* variables that a host would have made.
+
+    Args:
+        local: ``HOST:PORT`` on the side of shadowsocks, or of what stands for it.
+        remote: ``HOST[|HOST...]:PORT`` on the side of the Internet.
+        plugin_options: as in SS_PLUGIN_OPTIONS.
+
+    Raises:
+        UsageError: one of the two is not of that form; it names the flag.
+    """
+    try:
+        near = parse_host_port(local)
+        hosts, _, port = remote.rpartition(":")
+        parse_hosts(hosts)
+        parse_port(port)
+        if ":" in hosts and "[" not in hosts:
+            raise ProtocolError("an IPv6 address must stand in brackets: [::1]:443")
+    except ProtocolError as error:
+        raise UsageError(
+            f"--local and --remote must each be HOST:PORT, and one is not: {error}"
+        ) from None
+    return {
+        LOCAL_HOST: near.host.encode(),
+        LOCAL_PORT: str(near.port).encode(),
+        REMOTE_HOST: hosts.encode("utf-8", "surrogateescape"),
+        REMOTE_PORT: port.encode(),
+        PLUGIN_OPTIONS: plugin_options.encode("utf-8", "surrogateescape"),
+    }
+
+
+def _required(variables: Mapping[bytes, bytes]) -> dict[bytes, str]:
+    texts = {}
+    for name in ADDRESS_VARIABLES:
+        value = variables.get(name)
+        if not value:
+            what = "a port from 1 to 65535" if name.endswith(b"PORT") else "a host"
+            raise UsageError(
+                f"{name.decode()} is not set and must be {what}: pt-bridge is started "
+                f"by shadowsocks (--plugin pt-bridge), or by hand as 'pt-bridge "
+                f"client' or 'pt-bridge server' (see 'pt-bridge --help')"
+            )
+        texts[name] = value.decode("utf-8", "surrogateescape")
+    return texts
+
+
+def _checked(name: bytes, read: Callable[[str], T], texts: Mapping[bytes, str]) -> T:
+    try:
+        return read(texts[name])
+    except ProtocolError as error:
+        raise UsageError(f"{name.decode()} is wrong: {error}") from None
+
+
+def _bind_host(hosts: list[str]) -> str:
+    """Choose the one host that a PT can listen on."""
+    wildcards = {host for host in hosts if is_wildcard(host)}
+    if wildcards:
+        return "::" if "::" in wildcards else "0.0.0.0"
+    if len(set(hosts)) > 1:
+        raise UsageError(
+            "SS_REMOTE_HOST is wrong: it names several addresses, and a PT listens on "
+            "one: give one address, or 0.0.0.0, or ::"
+        )
+    return hosts[0]
+
+
+def _sort(
+    options: list[Option],
+) -> tuple[dict[str, str | None], list[tuple[str, str]]]:
+    """Tell our own options from the PT's arguments."""
+    own: dict[str, str | None] = {}
+    arguments: list[tuple[str, str]] = []
+    for option in options:
+        if option.key in HOST_OPTIONS:
+            continue
+        if option.key in OPTIONS or option.key in PLANNED:
+            own_options.add(own, option)
+        else:
+            arguments.append(_argument(option))
+    return own, arguments
+
+
+def _argument(option: Option) -> tuple[str, str]:
+    key = option.key.removeprefix(ARGUMENT_PREFIX)
+    if not key or not is_printable(key):
+        raise OptionsError(
+            f"the key at column {option.column} is not a name in printable ASCII"
+        )
+    if option.value is None:
+        raise OptionsError(
+            f"'{key}' at column {option.column} needs a value: write {key}=VALUE"
+            f"{_did_you_mean(key, OPTIONS)}"
+        )
+    if not is_printable(option.value):
+        raise OptionsError(
+            f"the value of '{key}' at column {option.column} is not printable ASCII"
+        )
+    return key, option.value
+
+
+def _transport(own: Values, arguments: list[tuple[str, str]]) -> str:
+    name = own.get("transport")
+    if name is None:
+        keys = {key for key, _ in arguments}
+        raise OptionsError(
+            "the plugin options do not name the transport: add transport=obfs4, or "
+            "the one that your server uses"
+            + next(filter(None, (_did_you_mean(k, ["transport"]) for k in keys)), "")
+        )
+    if name[0].isdigit() or not METHOD_CHARACTERS.issuperset(name):
+        raise OptionsError(
+            "transport= must be a transport's name: letters, digits and '_', the first "
+            "no digit"
+        )
+    return name
+
+
+def _programs(
+    transport: str, side: Side | None, wanted: str | None, *, trusted: bool
+) -> tuple[str, ...]:
+    if wanted is not None:
+        if not trusted and wanted not in PROGRAMS:
+            raise OptionsError(
+                f"exec= in plugin options must be one of {', '.join(sorted(PROGRAMS))}; "
+                f"for any other program, use the flag --exec of 'pt-bridge client' or "
+                f"'pt-bridge server'"
+            )
+        return (wanted,)
+    if side is None:
+        raise OptionsError(
+            f"no PT program that pt-bridge knows is a server for {transport}: name "
+            f"one with exec=, or use another transport"
+        )
+    return side.programs
+
+
+def _check_needs(
+    transport: str, side: Side, arguments: list[tuple[str, str]], *, server: bool
+) -> None:
+    missing = side.missing({key for key, _ in arguments})
+    if missing:
+        hint = "" if server else " (on the server side, add 'server')"
+        raise OptionsError(
+            f"{transport} needs {' and '.join(f'{key}=' for key in missing)} in the "
+            f"plugin options; copy them from the server's line{hint}"
+        )
+
+
+def _strangers(
+    transport: str, side: Side, arguments: list[tuple[str, str]]
+) -> list[str]:
+    """Make a warning for each argument that the transport does not take."""
+    return [
+        f"{transport} takes no '{key}'{_did_you_mean(key, [*side.takes, *OPTIONS])}"
+        for key in dict.fromkeys(key for key, _ in arguments)
+        if key not in side.takes
+    ]
+
+
+def _did_you_mean(key: str, known: Collection[str]) -> str:
+    # Slow to import, and needed only where something is wrong.
+    from difflib import get_close_matches
+
+    nearest = get_close_matches(key, sorted(known), n=1, cutoff=SIMILAR)
+    return f": did you mean '{nearest[0]}'?" if nearest else ""

@@ -1,0 +1,123 @@
+"""Every exception that pt-bridge raises on purpose.
+
+There are three treatments of errors, and so three families; each leaf carries the exit
+code of the contract (the README's table, after sysexits):
+
+* :exc:`PtBridgeError`
+    * :exc:`ConfigError`: the operator must change something; pt-bridge ends
+        * :exc:`UsageError` (64): an SS_* variable or the command line
+        * :exc:`OptionsError` (65): the plugin options
+        * :exc:`ProgramError` (71): the PT's program cannot be found or started
+        * :exc:`StateError` (73): the state directory cannot be made or trusted
+        * :exc:`ListenError` (74): a port cannot be listened on
+    * :exc:`TransportError`: the PT refused, was late or died; pt-bridge ends
+        * :exc:`NotOffered` (69): the PT does not offer the transport
+        * :exc:`ProxyRefused` (69): the PT cannot use the upstream proxy
+        * :exc:`Late` (75): the PT was not ready in time
+        * :exc:`Died` (75): the PT ended while it was in use
+        * :exc:`Misspoke` (76): the PT broke its own specification, or ended unready
+    * :exc:`ProtocolError`: drop this connection, or this line; the rest goes on
+        * :exc:`ArgumentsRejected`: the PT could not parse the transport's arguments
+        * :exc:`ConnectRefused`: the PT did not reach the server
+
+An error's text is a sentence for a person. It names the key, the variable or the path,
+and never the value of an argument.
+"""
+
+from __future__ import annotations
+
+
+class PtBridgeError(Exception):
+    """The root of all errors that pt-bridge raises on purpose."""
+
+
+class ConfigError(PtBridgeError):
+    """Raised when the operator must change something."""
+
+    exit_code = 64
+
+
+class UsageError(ConfigError):
+    """Raised when an SS_* variable or the command line is wrong."""
+
+    exit_code = 64
+
+
+class OptionsError(ConfigError):
+    """Raised when the plugin options are wrong."""
+
+    exit_code = 65
+
+
+class ProgramError(ConfigError):
+    """Raised when the PT's program cannot be found or started."""
+
+    exit_code = 71
+
+
+class StateError(ConfigError):
+    """Raised when the state directory cannot be made, or not be trusted."""
+
+    exit_code = 73
+
+
+class ListenError(ConfigError):
+    """Raised when a port cannot be listened on."""
+
+    exit_code = 74
+
+
+class TransportError(PtBridgeError):
+    """Raised when the PT refused, was late or died.
+
+    Attributes:
+        reason: the PT's own words on it, or "".
+    """
+
+    exit_code = 76
+
+    def __init__(self, text: str, reason: str = "") -> None:
+        super().__init__(text)
+        self.reason = reason
+
+
+class NotOffered(TransportError):
+    """Raised when the PT does not offer the transport."""
+
+    exit_code = 69
+
+
+class ProxyRefused(TransportError):
+    """Raised when the PT cannot use the upstream proxy."""
+
+    exit_code = 69
+
+
+class Late(TransportError):
+    """Raised when the PT was not ready in time."""
+
+    exit_code = 75
+
+
+class Died(TransportError):
+    """Raised when the PT ended while it was in use."""
+
+    exit_code = 75
+
+
+class Misspoke(TransportError):
+    """Raised when the PT broke its own specification, or ended before it was ready."""
+
+    exit_code = 76
+
+
+class ProtocolError(PtBridgeError):
+    """Raised when a peer's bytes are not what its specification says."""
+
+
+class ArgumentsRejected(ProtocolError):
+    """Raised when the PT could not parse the transport's arguments."""
+
+
+class ConnectRefused(ProtocolError):
+    """Raised when the PT did not reach the server."""

@@ -1,0 +1,243 @@
+"""pt-bridge's own options: their one definition, and how their values are read.
+
+The parser of the plugin options, the flags of the standalone commands and ``pt-bridge
+help options`` are all made from `OPTIONS`.
+"""
+
+from __future__ import annotations
+
+from pt_bridge.errors import OptionsError, ProtocolError
+from pt_bridge.protocol.address import Address, parse_host_port
+from pt_bridge.protocol.args import is_printable
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from pt_bridge.protocol.options import Option
+
+    Values = Mapping[str, str | None]
+
+CLIENT, SERVER = "client", "server"
+
+DEFAULT_START_TIMEOUT = 30.0
+DEFAULT_LINGER = 10.0
+MAX_SECONDS = 86_400
+MAX_SECONDS_DIGITS = 9
+LOG_LEVELS = ("error", "warning", "info", "debug")
+DEFAULT_LOG_LEVEL = "info"
+HOLDS = ("both", "plain", "none")
+# Which ends of the PT this version holds, per role.
+HOLD = {CLIENT: "plain", SERVER: "none"}
+RESTARTS = "0"
+# What PTs take in TOR_PT_PROXY (pt-spec 3.2.2).
+PROXY_SCHEMES = ("socks5", "socks4a", "http")
+
+
+class OwnOption:
+    """One of pt-bridge's own options.
+
+    Attributes:
+        name: its key.
+        side: ``client`` or ``server`` where it has a meaning on that side only, else "".
+        value: what its value is called, or "" for a flag.
+        meaning: one line that explains it.
+    """
+
+    __slots__ = ("meaning", "name", "side", "value")
+
+    def __init__(self, name: str, side: str, value: str, meaning: str) -> None:
+        self.name = name
+        self.side = side
+        self.value = value
+        self.meaning = meaning
+
+
+OPTIONS = {
+    option.name: option
+    for option in (
+        OwnOption("server", "", "", "be the server side; without it, the client side"),
+        OwnOption("transport", "", "NAME", "the transport: obfs4, webtunnel, ..."),
+        OwnOption("exec", "", "NAME", "which of the known PT programs to run"),
+        OwnOption("state", "", "DIR", "the PT's folder, below the state directory"),
+        OwnOption(
+            "upstream-proxy",
+            CLIENT,
+            "URL",
+            "reach the server through socks5|socks4a|http://[user:pass@]host:port",
+        ),
+        OwnOption("hold", "", "ENDS", "plain on the client side, none on the server's"),
+        OwnOption(
+            "linger",
+            CLIENT,
+            "SECONDS",
+            "how long a half-closed tunnel may stay silent (10)",
+        ),
+        OwnOption(
+            "idle", CLIENT, "SECONDS", "how long any tunnel may stay silent (no limit)"
+        ),
+        OwnOption("restarts", "", "N", "0: when the PT dies, pt-bridge ends"),
+        OwnOption(
+            "start-timeout", "", "SECONDS", "how long the PT may take to start (30)"
+        ),
+        OwnOption("loglevel", "", "LEVEL", "error, warning, info (default) or debug"),
+        OwnOption("logfile", "", "FILE", "log there too, below the state directory"),
+        OwnOption("unsafe-logging", "", "", "leave addresses in the logs"),
+    )
+}
+# Keys that a later version gives a meaning: never a PT's argument.
+PLANNED = frozenset({"bridge"})
+
+
+class Proxy:
+    """The user's own proxy on the way to the server.
+
+    Attributes:
+        scheme: one of `PROXY_SCHEMES`.
+        address: where it is.
+        userinfo: ``user:password`` as it stood in the URL, or "".
+    """
+
+    __slots__ = ("address", "scheme", "userinfo")
+
+    def __init__(self, scheme: str, address: Address, userinfo: str) -> None:
+        self.scheme = scheme
+        self.address = address
+        self.userinfo = userinfo
+
+    def url(self, ip: str) -> str:
+        """Write the URL with an IP address for its host (TOR_PT_PROXY)."""
+        userinfo = f"{self.userinfo}@" if self.userinfo else ""
+        return f"{self.scheme}://{userinfo}{Address(ip, self.address.port)}"
+
+
+def add(values: dict[str, str | None], option: Option) -> None:
+    """Put one of our own options to the others.
+
+    Raises:
+        OptionsError: it is not available, stands there twice, or has no value where it
+            needs one, or the other way round.
+    """
+    key, where = option.key, f"at column {option.column}"
+    if key in PLANNED:
+        raise OptionsError(
+            f"'{key}' {where} is not available in this version: give transport= and "
+            f"the transport's arguments instead"
+        )
+    if key in values:
+        raise OptionsError(f"'{key}' is given twice, again {where}: leave one out")
+    if OPTIONS[key].value and not option.value:
+        raise OptionsError(f"'{key}' {where} needs a value: {key}={OPTIONS[key].value}")
+    if not OPTIONS[key].value and option.value is not None:
+        raise OptionsError(f"'{key}' {where} takes no value: write it without '='")
+    values[key] = option.value
+
+
+def check_side(values: Values, role: str) -> None:
+    """See that every option has a meaning for the role.
+
+    Raises:
+        OptionsError: one has none; it says so.
+    """
+    for key in values:
+        if OPTIONS[key].side not in ("", role):
+            raise OptionsError(f"'{key}' has a meaning on the {CLIENT} side only")
+
+
+def choice(values: Values, key: str, allowed: Sequence[str]) -> str | None:
+    """Give the value of an option that must be one of a few, or None without it."""
+    value = values.get(key)
+    if value is not None and value not in allowed:
+        raise OptionsError(f"{key}= must be one of: {', '.join(allowed)}")
+    return value
+
+
+def check_hold(values: Values, role: str) -> None:
+    """See that ``hold=`` is what this version can do for the role."""
+    value = choice(values, "hold", HOLDS)
+    if value not in (None, HOLD[role]):
+        raise OptionsError(
+            f"hold={value} is not available on the {role} side in this version: leave "
+            f"it out, or write hold={HOLD[role]}"
+        )
+
+
+def check_restarts(values: Values) -> None:
+    """See that ``restarts=`` is what this version can do."""
+    if values.get("restarts", RESTARTS) != RESTARTS:
+        raise OptionsError(
+            "restarts= other than 0 is not available in this version: when the PT "
+            "dies, pt-bridge ends"
+        )
+
+
+def seconds(values: Values, key: str, default: float) -> float:
+    """Give the value of an option in seconds, 0 to 86,400, fractions allowed."""
+    value = values.get(key)
+    if value is None:
+        return default
+    whole, point, fraction = value.partition(".")
+    if (
+        not (value.isascii() and whole.isdigit() and len(value) <= MAX_SECONDS_DIGITS)
+        or (point and not fraction.isdigit())
+        or float(value) > MAX_SECONDS
+    ):
+        raise OptionsError(f"{key}= must be seconds, from 0 to {MAX_SECONDS}")
+    return float(value)
+
+
+def path(values: Values, key: str, *, trusted: bool) -> str | None:
+    """Give the value of an option that names a file or folder, or None without it.
+
+    Args:
+        values: the options.
+        key: which one.
+        trusted: the owner's own word. Plugin options travel in links, so from them the
+            path must stay below the state directory.
+    """
+    value = values.get(key)
+    if value is None or trusted:
+        return value
+    if value.startswith("/") or ".." in value.split("/"):
+        raise OptionsError(
+            f"{key}= in plugin options must be a relative path, which is taken below "
+            f"the state directory; anywhere else, use the flag --{key} of "
+            f"'pt-bridge client' or 'pt-bridge server'"
+        )
+    return value
+
+
+def owner_only(key: str) -> OptionsError:
+    """Make the error for what plugin options may not ask for."""
+    return OptionsError(
+        f"{key} is refused in plugin options, since links can carry them: use the flag "
+        f"of 'pt-bridge client' or 'pt-bridge server'"
+    )
+
+
+def proxy(values: Values) -> Proxy | None:
+    """Give the user's proxy, or None without one (pt-spec 3.2.2).
+
+    Raises:
+        OptionsError: it is not a URL that PTs take; the URL is not shown.
+    """
+    url = values.get("upstream-proxy")
+    if url is None:
+        return None
+    scheme, separator, rest = url.partition("://")
+    userinfo, at, host_port = rest.rpartition("@")
+    if not separator or scheme not in PROXY_SCHEMES:
+        raise OptionsError(
+            f"upstream-proxy= must begin with one of: "
+            f"{', '.join(f'{known}://' for known in PROXY_SCHEMES)}"
+        )
+    user, colon, password = userinfo.partition(":")
+    if at and not (user and colon and password and is_printable(userinfo)):
+        raise OptionsError("upstream-proxy= needs user:password@ whole, or not at all")
+    try:
+        address = parse_host_port(host_port.removesuffix("/"))
+    except ProtocolError as error:
+        raise OptionsError(
+            f"upstream-proxy= holds a bad host or port: {error}"
+        ) from None
+    return Proxy(scheme, address, userinfo)

@@ -1,0 +1,195 @@
+"""Hosts, ports and their spellings, as SIP003 and the PT specification write them.
+
+::
+
+    SS_REMOTE_HOST = host *( "|" host )       (shadowsocks-libev joins several)
+    host           = IPv4 / IPv6 / "[" IPv6 "]" / name
+    port           = 1*5DIGIT, 1 to 65535
+    endpoint       = IPv4 ":" port / "[" IPv6 "]" ":" port      (what a PT prints)
+
+Nothing is resolved here. A name that looks like a number (``127.1``, ``0x7f.1``) is
+refused: the system's resolver would read it as an address that nobody meant.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+
+from pt_bridge.errors import ProtocolError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    IP = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+MAX_PORT = 65_535
+MAX_PORT_DIGITS = 5
+MAX_NAME, MAX_LABEL = 253, 63  # RFC 1035 2.3.4
+LABEL_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-_")
+DIGITS = frozenset("0123456789")
+
+
+class Address:
+    """A host and a TCP port.
+
+    Attributes:
+        host: an IP address in its shortest form, without brackets, or a name as the
+            DNS has it (lower case, A-labels).
+        port: 0 to 65535.
+        ip: the IP address, or None for a name.
+    """
+
+    __slots__ = ("host", "ip", "port")
+
+    def __init__(self, host: str, port: int) -> None:
+        self.host = host
+        self.port = port
+        self.ip = _literal(host)
+
+    def __str__(self) -> str:
+        """Write ``1.2.3.4:80``, ``[::1]:80`` or ``name:80``."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{host}:{self.port}"
+
+    def __repr__(self) -> str:
+        return f"Address({self.host!r}, {self.port})"
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Address):
+            return NotImplemented
+        return (self.host, self.port) == (other.host, other.port)
+
+    def __hash__(self) -> int:
+        return hash((self.host, self.port))
+
+
+class Alternatives:
+    """Addresses to try in order, the one that worked last coming first.
+
+    Iterating gives each address once. Tell what worked with `worked`.
+    """
+
+    __slots__ = ("_addresses",)
+
+    def __init__(self, addresses: list[Address]) -> None:
+        self._addresses = addresses
+
+    def __iter__(self) -> Iterator[Address]:
+        return iter(tuple(self._addresses))
+
+    def worked(self, address: Address) -> None:
+        """Put this address first from now on; the others keep their order."""
+        if self._addresses[0] is not address:
+            others = [other for other in self._addresses if other is not address]
+            self._addresses = [address, *others]
+
+
+def _literal(host: str) -> IP | None:
+    try:
+        return ipaddress.ip_address(host)
+    except ValueError:
+        return None
+
+
+def parse_port(text: str) -> int:
+    """Read a port, 1 to 65535, in plain decimal digits.
+
+    Raises:
+        ProtocolError: anything else, signs, blanks and other scripts' digits included.
+    """
+    if not 1 <= len(text) <= MAX_PORT_DIGITS or not DIGITS.issuperset(text):
+        raise ProtocolError("it must be a port from 1 to 65535")
+    port = int(text)
+    if not 1 <= port <= MAX_PORT:
+        raise ProtocolError("it must be a port from 1 to 65535")
+    return port
+
+
+def parse_host(text: str) -> str:
+    """Read one host: an IP address, bracketed or not, or a name.
+
+    Returns:
+        The host as `Address.host` holds it.
+
+    Raises:
+        ProtocolError: the text is none of these; it says what is wrong with it.
+    """
+    bracketed = text.startswith("[") and text.endswith("]")
+    bare = text[1:-1] if bracketed else text
+    if "%" in bare:
+        raise ProtocolError(
+            "an IPv6 zone ('%...') cannot be passed on to a PT: use an address of "
+            "global scope"
+        )
+    ip = _literal(bare)
+    if ip is not None and (ip.version == 6 or not bracketed):
+        return str(ip)
+    if bracketed or ":" in bare:
+        raise ProtocolError("it must be a valid IPv6 address where it has ':' or '['")
+    return _parse_name(bare)
+
+
+def parse_hosts(text: str) -> list[str]:
+    """Read one host, or several joined with ``|``; at least one, in order.
+
+    Raises:
+        ProtocolError: one of them is not a host.
+    """
+    return [parse_host(host) for host in text.split("|")]
+
+
+def _parse_name(text: str) -> str:
+    if text.isascii():
+        name = text.lower()
+    else:
+        try:
+            name = text.encode("idna").decode("ascii").lower()
+        except UnicodeError:
+            raise ProtocolError("it must be a valid host name") from None
+    labels = name.removesuffix(".").split(".")
+    if len(name) > MAX_NAME or not all(
+        1 <= len(label) <= MAX_LABEL and LABEL_CHARACTERS.issuperset(label)
+        for label in labels
+    ):
+        raise ProtocolError("it must be a valid host name or IP address")
+    if DIGITS.issuperset(labels[-1]) or labels[-1].startswith("0x"):
+        raise ProtocolError("it must be a full IPv4 address like 192.0.2.1, or a name")
+    return name
+
+
+def parse_host_port(text: str) -> Address:
+    """Read ``host:port``, an IPv6 address in brackets.
+
+    Raises:
+        ProtocolError: the text is not of that form.
+    """
+    host, colon, port = text.rpartition(":")
+    if not colon or not host:
+        raise ProtocolError("it must be HOST:PORT, an IPv6 address in brackets")
+    if ":" in host and not host.startswith("["):
+        raise ProtocolError("an IPv6 address must stand in brackets: [::1]:443")
+    return Address(parse_host(host), parse_port(port))
+
+
+def parse_endpoint(text: str) -> Address:
+    """Read the ``IP:port`` that a PT says it listens on (pt-spec 3.3.2).
+
+    Raises:
+        ProtocolError: the host is a name, or the text is not of that form.
+    """
+    address = parse_host_port(text)
+    if address.ip is None:
+        raise ProtocolError("it must be an IP address and a port")
+    return address
+
+
+def is_loopback(address: Address) -> bool:
+    """Tell whether only this machine can reach the address."""
+    return address.ip is not None and address.ip.is_loopback
+
+
+def is_wildcard(host: str) -> bool:
+    """Tell whether the host stands for every address of this machine."""
+    ip = _literal(host)
+    return ip is not None and ip.is_unspecified

@@ -1,0 +1,102 @@
+"""The client's side of SOCKS5 towards a PT (RFC 1928, RFC 1929, pt-spec 3.5).
+
+A handshake is a generator: it yields what to send and how many bytes to read next, and
+is sent exactly those bytes; it returns when the tunnel is open. So nothing is read
+beyond the last reply, and nothing is sent before the answer to what went before, as the
+PTs demand.
+
+Written here and not left to a library: the user name and password are the transport's
+arguments, and what may go wrong with them is this program's business.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from pt_bridge.errors import ArgumentsRejected, ConnectRefused, ProtocolError
+from pt_bridge.protocol.args import credentials
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from pt_bridge.protocol.address import Address
+
+    Handshake = Generator["Ask", bytes, None]
+
+VERSION = 5
+NO_AUTHENTICATION, USER_NAME_AND_PASSWORD = 0, 2
+AUTHENTICATION_VERSION = 1
+CONNECT = 1
+IPV4, NAME, IPV6 = 1, 3, 4
+SUCCEEDED = 0
+ADDRESS_LENGTHS = {IPV4: 4, IPV6: 16}
+PORT_LENGTH = 2
+
+
+class Ask(NamedTuple):
+    """One step of a handshake: send these bytes, then read that many."""
+
+    send: bytes
+    read: int
+
+
+def connect(target: Address, arguments: bytes) -> Handshake:
+    """Open a tunnel to the target through a PT.
+
+    Args:
+        target: the server; a name is left to the PT to resolve.
+        arguments: the transport's arguments, encoded (`args.encode_client`).
+
+    Raises:
+        ArgumentsRejected: the PT could not parse the arguments.
+        ConnectRefused: the PT did not reach the server; its reply's code says no more
+            than that (it is 1 for nearly everything).
+        ProtocolError: the answer is not SOCKS5, or would lose the arguments.
+    """
+    yield from _authenticate(arguments)
+    # RFC 1928 4 and 6
+    answer = yield Ask(bytes([VERSION, CONNECT, 0]) + _address(target), 4)
+    version, reply, _, kind = answer
+    if version != VERSION:
+        raise ProtocolError("the PT's answer is not SOCKS5")
+    if reply != SUCCEEDED:
+        raise ConnectRefused(f"the PT answered with SOCKS reply {reply}")
+    if kind == NAME:
+        (length,) = yield Ask(b"", 1)
+    elif kind in ADDRESS_LENGTHS:
+        length = ADDRESS_LENGTHS[kind]
+    else:
+        raise ProtocolError(f"the PT's reply holds an address of unknown type {kind}")
+    yield Ask(b"", length + PORT_LENGTH)
+
+
+def _authenticate(arguments: bytes) -> Handshake:
+    # RFC 1928 3: one method alone, so that a PT cannot choose to lose the arguments,
+    # nor to ask for some where there are none.
+    pair = credentials(arguments)
+    method = NO_AUTHENTICATION if pair is None else USER_NAME_AND_PASSWORD
+    answer = yield Ask(bytes([VERSION, 1, method]), 2)
+    if answer != bytes([VERSION, method]):
+        raise ProtocolError(f"the PT did not take SOCKS5 method {method}")
+    if pair is None:
+        return
+    # RFC 1929 2
+    user, password = pair
+    answer = yield Ask(
+        bytes([AUTHENTICATION_VERSION, len(user)])
+        + user
+        + bytes([len(password)])
+        + password,
+        2,
+    )
+    if answer[1] != SUCCEEDED:
+        raise ArgumentsRejected("the PT did not understand the transport's arguments")
+
+
+def _address(target: Address) -> bytes:
+    port = target.port.to_bytes(PORT_LENGTH, "big")
+    if target.ip is None:
+        name = target.host.encode("ascii")
+        return bytes([NAME, len(name)]) + name + port
+    kind = IPV4 if target.ip.version == 4 else IPV6
+    return bytes([kind]) + target.ip.packed + port
