@@ -144,9 +144,7 @@ class Config:
             try:
                 self.encoded_arguments = encode_client(self.arguments)
             except ProtocolError as error:
-                raise OptionsError(
-                    f"the plugin options are too much: {error}"
-                ) from None
+                raise OptionsError(f"the plugin options: {error}") from None
 
     def _read_settings(self, own: Values, owners_word: Collection[str]) -> None:
         own_options.check_hold(own, SERVER if self.server else CLIENT)
@@ -302,8 +300,8 @@ def _programs(
     if wanted is not None:
         if not trusted and wanted not in PROGRAMS:
             raise OptionsError(
-                f"exec= in plugin options must be one of {', '.join(sorted(PROGRAMS))}; "
-                f"for any other program, use the flag --exec of 'pt-bridge client' or "
+                f"exec= in plugin options must be one of "
+                f"{', '.join(sorted(PROGRAMS))}; for any other program, use the flag --exec of 'pt-bridge client' or "
                 f"'pt-bridge server'"
             )
         return (wanted,)

@@ -39,7 +39,7 @@ class OwnOption:
 
     Attributes:
         name: its key.
-        side: ``client`` or ``server`` where it has a meaning on that side only, else "".
+        side: ``client`` or ``server`` where only that side knows it, else "".
         value: what its value is called, or "" for a flag.
         meaning: one line that explains it.
     """

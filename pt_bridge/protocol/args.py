@@ -51,8 +51,8 @@ def encode_client(arguments: Arguments) -> bytes:
         raise ProtocolError("an argument is not printable ASCII")
     if len(text) > MAX_ARGUMENTS:
         raise ProtocolError(
-            f"the transport's arguments are {len(text)} bytes long, and {MAX_ARGUMENTS} "
-            f"are possible"
+            f"the transport's arguments are {len(text)} bytes long, and no more than "
+            f"{MAX_ARGUMENTS} can be passed on"
         )
     return text.encode("ascii")
 

@@ -1,0 +1,49 @@
+"""Coroutine tests, and a look for what a test left behind."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import os
+from typing import TYPE_CHECKING, Any
+
+import psutil
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+TEST_DEADLINE = 60.0  # seconds: generous, the machines are noisy
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
+    """Run a coroutine test in asyncio's debug mode, with a deadline."""
+    if not inspect.iscoroutinefunction(pyfuncitem.obj):
+        return None
+    names = inspect.signature(pyfuncitem.obj).parameters
+    arguments = {name: pyfuncitem.funcargs[name] for name in names}
+    asyncio.run(_within_deadline(pyfuncitem.obj(**arguments)), debug=True)
+    return True
+
+
+async def _within_deadline(coroutine: Any) -> None:
+    async with asyncio.timeout(TEST_DEADLINE):
+        await coroutine
+    left = asyncio.all_tasks() - {asyncio.current_task()}
+    assert not left, f"tasks left running: {left}"
+
+
+@pytest.fixture(autouse=True)
+def nothing_left() -> Iterator[None]:
+    """See that a test leaves no child and no descriptor behind."""
+    before = set(os.listdir("/proc/self/fd"))
+    yield
+    children = psutil.Process().children()
+    assert not children, f"children left: {children}"
+    left = {
+        fd: os.readlink(f"/proc/self/fd/{fd}")
+        for fd in set(os.listdir("/proc/self/fd")) - before
+        if os.path.exists(f"/proc/self/fd/{fd}")
+    }
+    assert not left, f"descriptors left: {left}"
