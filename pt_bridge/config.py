@@ -301,8 +301,8 @@ def _programs(
         if not trusted and wanted not in PROGRAMS:
             raise OptionsError(
                 f"exec= in plugin options must be one of "
-                f"{', '.join(sorted(PROGRAMS))}; for any other program, use the flag --exec of 'pt-bridge client' or "
-                f"'pt-bridge server'"
+                f"{', '.join(sorted(PROGRAMS))}; for any other program, use the flag "
+                f"--exec of 'pt-bridge client' or 'pt-bridge server'"
             )
         return (wanted,)
     if side is None:
