@@ -34,8 +34,6 @@ LOCAL_HOST, LOCAL_PORT = b"SS_LOCAL_HOST", b"SS_LOCAL_PORT"
 PLUGIN_OPTIONS = b"SS_PLUGIN_OPTIONS"
 ADDRESS_VARIABLES = (REMOTE_HOST, REMOTE_PORT, LOCAL_HOST, LOCAL_PORT)
 
-# `arg-NAME=VALUE` sends NAME to the PT, whatever NAME means to us.
-ARGUMENT_PREFIX = "arg-"
 # Android adds this to every plugin's options.
 HOST_OPTIONS = frozenset({"__android_vpn"})
 # pt-spec 3.1
@@ -260,15 +258,15 @@ def _sort(
 
 
 def _argument(option: Option) -> tuple[str, str]:
-    key = option.key.removeprefix(ARGUMENT_PREFIX)
+    key = option.key.removeprefix(own_options.ARGUMENT_PREFIX)
     if not key or not is_printable(key):
         raise OptionsError(
             f"the key at column {option.column} is not a name in printable ASCII"
         )
     if option.value is None:
         raise OptionsError(
-            f"'{key}' at column {option.column} needs a value: write {key}=VALUE"
-            f"{_did_you_mean(key, OPTIONS)}"
+            f"'{option.key}' at column {option.column} needs a value: write "
+            f"{option.key}=VALUE{_did_you_mean(key, OPTIONS)}"
         )
     if not is_printable(option.value):
         raise OptionsError(
@@ -286,7 +284,7 @@ def _transport(own: Values, arguments: list[tuple[str, str]]) -> str:
             "the one that your server uses"
             + next(filter(None, (_did_you_mean(k, ["transport"]) for k in keys)), "")
         )
-    if name[0].isdigit() or not METHOD_CHARACTERS.issuperset(name):
+    if not name or name[0].isdigit() or not METHOD_CHARACTERS.issuperset(name):
         raise OptionsError(
             "transport= must be a transport's name: letters, digits and '_', the first "
             "no digit"
@@ -330,7 +328,8 @@ def _strangers(
 ) -> list[str]:
     """Make a warning for each argument that the transport does not take."""
     return [
-        f"{transport} takes no '{key}'{_did_you_mean(key, [*side.takes, *OPTIONS])}"
+        f"{transport} takes no '{key}'"
+        f"{_did_you_mean(key, {*side.takes, *OPTIONS} - {key})}"
         for key in dict.fromkeys(key for key, _ in arguments)
         if key not in side.takes
     ]

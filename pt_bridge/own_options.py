@@ -9,6 +9,7 @@ from __future__ import annotations
 from pt_bridge.errors import OptionsError, ProtocolError
 from pt_bridge.protocol.address import Address, parse_host_port
 from pt_bridge.protocol.args import is_printable
+from pt_bridge.protocol.options import serialize
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
     Values = Mapping[str, str | None]
 
 CLIENT, SERVER = "client", "server"
+
+# `arg-NAME=VALUE` sends NAME to the PT, whatever NAME means to us.
+ARGUMENT_PREFIX = "arg-"
 
 DEFAULT_START_TIMEOUT = 30.0
 DEFAULT_LINGER = 10.0
@@ -241,3 +245,17 @@ def proxy(values: Values) -> Proxy | None:
             f"upstream-proxy= holds a bad host or port: {error}"
         ) from None
     return Proxy(scheme, address, userinfo)
+
+
+def client_line(transport: str, arguments: Sequence[tuple[str, str]]) -> str:
+    """Write the plugin options with which clients reach a server.
+
+    Args:
+        transport: the server's transport.
+        arguments: what the PT says that clients must use.
+    """
+    pairs: list[tuple[str, str | None]] = [("transport", transport)]
+    for key, value in arguments:
+        is_ours = key in OPTIONS or key in PLANNED
+        pairs.append((f"{ARGUMENT_PREFIX}{key}" if is_ours else key, value))
+    return serialize(pairs)

@@ -86,7 +86,7 @@ def decode_server(text: str) -> list[tuple[str, str]]:
         ProtocolError: a pair without ``=`` or without a key, or a lone backslash.
     """
     pairs: list[tuple[str, str]] = []
-    for item in _split(text, ","):
+    for item in _split(text, ",") if text else ():
         key, *rest = _split(item, "=")
         if not key or not rest:
             raise ProtocolError("the PT's ARGS hold a pair that is not key=value")
@@ -96,8 +96,6 @@ def decode_server(text: str) -> list[tuple[str, str]]:
 
 def _split(text: str, separator: str) -> list[str]:
     """Split at each separator that no backslash precedes; keep the backslashes."""
-    if not text:
-        return []
     parts, start, position = [], 0, 0
     while position < len(text):
         if text[position] == "\\":

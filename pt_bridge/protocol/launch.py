@@ -5,7 +5,8 @@
     START ── VERSION 1 ──> METHODS ── CMETHODS DONE / SMETHODS DONE ──> READY
 
 A line that belongs to another state than the one we are in breaks the protocol, save
-after READY, where nothing that a PT prints can change what it offers.
+after READY, where nothing that a PT prints can change what it offers. LOG lines and
+unknown ones belong to every state and to none.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from pt_bridge.protocol.messages import (
     CmethodError,
     CmethodsDone,
     EnvError,
+    Log,
     Message,
     ProxyDone,
     ProxyError,
@@ -28,6 +30,7 @@ from pt_bridge.protocol.messages import (
     SmethodError,
     SmethodsDone,
     Status,
+    Unknown,
     Version,
     VersionError,
 )
@@ -87,6 +90,10 @@ class Launch:
             if message.pairs.get("TYPE") == "version":
                 self.implementation = message.pairs.get("IMPLEMENTATION", "")
             return None
+        if isinstance(message, Log):
+            return None
+        if isinstance(message, Unknown):
+            return "a line that is no message of a PT"
         if self.state is State.READY:
             return f"a line {_keyword(message)} after the PT was ready"
         match message:

@@ -1,0 +1,155 @@
+"""The program: the environment and the command line in, an exit code out.
+
+As a plugin it has its port open before it imports anything slow. So this module imports
+only what reading the options and binding takes; the rest comes in `_run`.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import sys
+import time
+
+from pt_bridge.config import Config
+from pt_bridge.errors import ConfigError, PtBridgeError, TransportError
+from pt_bridge.listener import bind
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable
+
+    from pt_bridge.scrubber import Scrubber
+
+STARTED = time.monotonic()
+BUG = 70  # EX_SOFTWARE
+PRIVATE_UMASK = 0o077
+# shadowsocks-libev listens for its plugin's end only a while after it has started it
+# (conformance HQ-02): how long after our own start an error may end us (seconds).
+MIN_LIFE = 0.2
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+# What Android's app puts on a plugin's command line, and means nothing to us.
+HOST_ARGUMENTS = (["-V"],)
+
+
+def main() -> int:
+    """Run pt-bridge; give its exit code (see the README's table)."""
+    _open_standard_descriptors()
+    os.umask(PRIVATE_UMASK)
+    arguments = sys.argv[1:]
+    if arguments and arguments not in HOST_ARGUMENTS:
+        from pt_bridge import command_line
+
+        return command_line.main(arguments, run)
+    return run(lambda: Config(os.environb))
+
+
+def run(read_config: Callable[[], Config]) -> int:
+    """Be the bridge that a configuration asks for.
+
+    Args:
+        read_config: makes the configuration.
+    """
+    _stop_at_once_when_asked()
+    config = None
+    try:
+        config = read_config()
+        sock = None if config.server else bind(config.local)
+    except ConfigError as error:
+        return _fail(error, error.exit_code, config)
+    return _run(config, sock)
+
+
+def _run(config: Config, sock: socket.socket | None) -> int:
+    import asyncio
+
+    from pt_bridge import log
+
+    scrub = _scrubber(config)
+    log.start(config.loglevel, config.transport, scrub)
+    try:
+        if config.logfile is not None:
+            _add_log_file(config, scrub)
+        asyncio.run(_bridge(config, scrub, sock))
+    except (ConfigError, TransportError) as error:
+        return _fail(error, error.exit_code, config)
+    except Exception:
+        log.logger.exception("a bug in pt-bridge")
+        text = "internal error: please report the lines above"
+        return _fail(PtBridgeError(text), BUG, config)
+    finally:
+        log.stop()
+    return 0
+
+
+async def _bridge(config: Config, scrub: Scrubber, sock: socket.socket | None) -> None:
+    import asyncio
+
+    from pt_bridge.bridge import Bridge
+
+    bridge = Bridge(config, os.environb, scrub, sock)
+    loop = asyncio.get_running_loop()
+    for number in STOP_SIGNALS:
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            loop.add_signal_handler(number, bridge.stop)
+    await bridge.run()
+
+
+def _add_log_file(config: Config, scrub: Scrubber) -> None:
+    from pt_bridge import log, state
+
+    assert config.logfile is not None  # the caller has looked
+    path = config.logfile
+    if not os.path.isabs(path):
+        path = state.file_below(path, os.environb)
+    log.add_file(path, config.transport, scrub)
+
+
+def _scrubber(config: Config | None) -> Scrubber:
+    """Make a scrubber that knows the user's secrets."""
+    from pt_bridge.scrubber import Scrubber
+
+    scrub = Scrubber(addresses=config is None or not config.unsafe_logging)
+    if config is not None:
+        secrets = [value for _, value in config.arguments]
+        names = list(config.remote_hosts)
+        if config.upstream_proxy is not None:
+            secrets += config.upstream_proxy.userinfo.split(":", 1)
+            names.append(config.upstream_proxy.address.host)
+        scrub.add(secrets=secrets, names=[n for n in names if ":" not in n])
+    return scrub
+
+
+def _open_standard_descriptors() -> None:
+    """Keep our sockets from becoming stdin, stdout or stderr (conformance FE-16)."""
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError as error:
+            if error.errno == errno.EBADF:
+                os.open(os.devnull, os.O_RDWR)  # the lowest that is free: this one
+
+
+def _stop_at_once_when_asked() -> None:
+    """Until there is a bridge to stop, a stop is simply our end."""
+    for number in STOP_SIGNALS:
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, lambda *_: os._exit(0))
+
+
+def _fail(error: PtBridgeError, code: int, config: Config | None) -> int:
+    """Say on stderr, as the last line, what is wrong; give the exit code."""
+    from pt_bridge.scrubber import one_line
+
+    name = f"pt-bridge[{config.transport}]" if config is not None else "pt-bridge"
+    line = one_line(_scrubber(config)(f"{name}: error: {error}"))
+    try:
+        os.write(2, f"{line}\n".encode("utf-8", "backslashreplace"))
+    except OSError:  # nobody listens
+        pass
+    if config is None or config.plugin:
+        _stop_at_once_when_asked()
+        time.sleep(max(0.0, STARTED + MIN_LIFE - time.monotonic()))
+    return code

@@ -1,0 +1,154 @@
+"""The commands for people: ``pt-bridge client``, ``server`` and ``help``."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING, NoReturn
+
+from pt_bridge import __version__
+from pt_bridge.config import Config, variables_from_flags
+from pt_bridge.errors import UsageError
+from pt_bridge.own_options import CLIENT, OPTIONS, SERVER
+from pt_bridge.transports import TRANSPORTS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+DESCRIPTION = """\
+Tor's Pluggable Transports (obfs4proxy, lyrebird, webtunnel, snowflake, ...) as a
+shadowsocks plugin. shadowsocks starts it by itself:
+
+  ss-server ... --plugin pt-bridge --plugin-opts "server;transport=obfs4"
+  ss-local  ... --plugin pt-bridge --plugin-opts "transport=obfs4;cert=...;iat-mode=0"
+
+For programs that cannot run plugins, the commands below do the same.
+"""
+EXIT_CODES = """\
+exit codes: 0 asked to stop; 64 usage; 65 plugin options; 69 transport or proxy refused;
+70 bug; 71 PT program; 73 state directory; 74 port; 75 PT late or dead; 76 PT misbehaves
+"""
+OPTIONS_INTRODUCTION = """\
+Plugin options: key=value pairs joined with ';'. Write \\; \\= \\\\ for ; = \\ in a key or
+a value; a bare = in a value is fine. In JSON write each \\ twice.
+
+pt-bridge's own:
+"""
+OPTIONS_TRANSPORTS = """
+Every other option is an argument for the transport, and goes to the PT as it is;
+arg-NAME=VALUE sends NAME even where pt-bridge has an option of that name.
+
+Arguments that the transports need on the client side (the server's own are in
+client-options.txt in its state directory):
+"""
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser that reports mistakes as the rest of the program does."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise it, instead of exiting with 2."""
+        raise UsageError(f"{message}; see '{self.prog} --help'")
+
+
+def main(arguments: Sequence[str], run: Callable[[Callable[[], Config]], int]) -> int:
+    """Do what the command line asks for.
+
+    Args:
+        arguments: the command line without the program's name.
+        run: runs the bridge that a configuration asks for; gives the exit code.
+
+    Returns:
+        The exit code.
+    """
+    parser = _parser()
+    try:
+        given = parser.parse_args(arguments)
+    except UsageError as error:
+        return run(_raises(error))
+    if given.command == "help":
+        print(help_options(), end="")  # noqa: T201
+        return 0
+    if given.command is None:
+        return run(_raises(UsageError("say what to be: client or server")))
+    return run(lambda: _config(given))
+
+
+def _raises(error: UsageError) -> Callable[[], Config]:
+    def fail() -> Config:
+        raise error
+
+    return fail
+
+
+def _config(given: argparse.Namespace) -> Config:
+    variables = variables_from_flags(
+        local=given.local, remote=given.remote, plugin_options=given.plugin_opts
+    )
+    flags: dict[str, str | None] = {
+        name: value if OPTIONS[name].value else None
+        for name, value in vars(given).items()
+        if name in OPTIONS and value
+    }
+    if given.command == SERVER:
+        flags["server"] = None
+    return Config(variables, plugin=False, flags=flags)
+
+
+def _parser() -> Parser:
+    parser = Parser(
+        prog="pt-bridge",
+        description=DESCRIPTION,
+        epilog=EXIT_CODES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "--version", action="version", version=f"pt-bridge {__version__}"
+    )
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
+    _add_role(commands, CLIENT, "listen on --local, reach the server at --remote")
+    _add_role(commands, SERVER, "listen on --remote, pass connections on to --local")
+    helper = commands.add_parser("help", help="explain the plugin options")
+    helper.add_argument("topic", choices=["options"], nargs="?")
+    return parser
+
+
+def _add_role(
+    commands: argparse._SubParsersAction[Parser], role: str, what: str
+) -> None:
+    parser = commands.add_parser(role, help=what, description=what, allow_abbrev=False)
+    parser.add_argument(
+        "--local", required=True, metavar="HOST:PORT", help="the side of your program"
+    )
+    parser.add_argument(
+        "--remote", required=True, metavar="HOST:PORT", help="the side of the Internet"
+    )
+    parser.add_argument(
+        "--plugin-opts", default="", metavar="OPTIONS", help="as shadowsocks has them"
+    )
+    for option in OPTIONS.values():
+        if option.name == SERVER or option.side not in ("", role):
+            continue
+        flag = f"--{option.name}"
+        if option.value:
+            parser.add_argument(
+                flag, dest=option.name, metavar=option.value, help=option.meaning
+            )
+        else:
+            parser.add_argument(
+                flag, dest=option.name, action="store_true", help=option.meaning
+            )
+
+
+def help_options() -> str:
+    """Explain the plugin options."""
+    lines = [OPTIONS_INTRODUCTION]
+    for option in OPTIONS.values():
+        name = f"{option.name}={option.value}" if option.value else option.name
+        side = f" ({option.side} only)" if option.side else ""
+        lines.append(f"  {name:24} {option.meaning}{side}\n")
+    lines.append(OPTIONS_TRANSPORTS)
+    for name, transport in TRANSPORTS.items():
+        needs = " or ".join(", ".join(sorted(need)) for need in transport.client.needs)
+        lines.append(f"  {name:24} {needs or 'none'}\n")
+    return "".join(lines)

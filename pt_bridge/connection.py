@@ -1,0 +1,35 @@
+"""What pt-bridge does to every TCP connection: prepare it, reset it."""
+
+from __future__ import annotations
+
+import socket
+import struct
+
+NO_LINGER = struct.pack("ii", 1, 0)
+
+
+def prepare(sock: socket.socket) -> None:
+    """Make a connection non-blocking, unbuffered and watched for a dead peer."""
+    sock.setblocking(False)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+
+
+def reset(sock: socket.socket) -> None:
+    """Close a connection so that its peer sees a reset, not an end.
+
+    A cut transfer must not look complete.
+    """
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, NO_LINGER)
+    except OSError:  # gone already
+        pass
+    sock.close()
+
+
+def half_close(sock: socket.socket) -> None:
+    """Tell the peer that nothing more comes."""
+    try:
+        sock.shutdown(socket.SHUT_WR)
+    except OSError:  # gone already
+        pass

@@ -1,0 +1,79 @@
+"""The shadowsocks host that started us: notice when it ends without a word.
+
+Its stdin pipe closes (shadowsocks-libev), or its process ends (its pidfd tells). Only
+where stdin is a pipe or a socket does its end mean anything (conformance LC-06); a
+parent whose id is 1 is a host like any other, in a container.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+from typing import TYPE_CHECKING
+
+from pt_bridge.kernel import watch_process
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable, Iterator
+
+STDIN = 0
+DISCARDED = 4096  # bytes at once
+POLL_INTERVAL = 1.0  # seconds, where the system has no pidfds
+
+
+@contextlib.contextmanager
+def watched(
+    loop: asyncio.AbstractEventLoop, gone: Callable[[], None], *, stdin: int = STDIN
+) -> Iterator[None]:
+    """Call `gone` when the host ends while the block lasts; perhaps more than once."""
+    with contextlib.ExitStack() as stack:
+        _watch_stdin(loop, gone, stdin, stack)
+        _watch_parent(loop, gone, stack)
+        yield
+
+
+def _watch_stdin(
+    loop: asyncio.AbstractEventLoop,
+    gone: Callable[[], None],
+    stdin: int,
+    stack: contextlib.ExitStack,
+) -> None:
+    mode = os.fstat(stdin).st_mode
+    if not stat.S_ISFIFO(mode) and not stat.S_ISSOCK(mode):
+        return
+
+    def read() -> None:
+        try:
+            data = os.read(stdin, DISCARDED)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if not data:
+            loop.remove_reader(stdin)
+            gone()
+
+    loop.add_reader(stdin, read)
+    stack.callback(loop.remove_reader, stdin)
+
+
+def _watch_parent(
+    loop: asyncio.AbstractEventLoop,
+    gone: Callable[[], None],
+    stack: contextlib.ExitStack,
+) -> None:
+    parent = os.getppid()
+    if parent == 0:  # we are in a PID namespace that it is not in
+        return
+
+    def has_ended() -> bool:
+        return os.getppid() != parent
+
+    stop = watch_process(
+        loop, parent, gone, has_ended=has_ended, interval=POLL_INTERVAL
+    )
+    stack.callback(stop)
+    if has_ended():  # before its pidfd was opened, perhaps
+        loop.call_soon(gone)

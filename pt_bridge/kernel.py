@@ -1,0 +1,129 @@
+"""What Linux tells of processes, and what it must be told; elsewhere, the next best."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import resource
+import signal
+import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable
+
+LINUX = sys.platform == "linux"
+
+PR_SET_PDEATHSIG = 1  # prctl(2)
+PF_EXITING = 0x4  # include/linux/sched.h
+FLAGS_FIELD = 6  # of /proc/PID/stat, counted behind the name, proc(5)
+SIGNALS_TO_RESET = (signal.SIGPIPE, signal.SIGABRT, signal.SIGHUP, signal.SIGINT)
+
+
+def raise_descriptor_limit() -> int:
+    """Raise the soft limit of open files to the hard one; give the limit.
+
+    The PT inherits it.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        except (OSError, ValueError):  # more than the system allows
+            return soft
+    return hard
+
+
+def before_exec() -> Callable[[], None]:
+    """Make what a child must do between fork and exec (subprocess's preexec_fn).
+
+    The child gets default signal handlers, and dies with us whatever it does with its
+    stdin (PR_SET_PDEATHSIG). Call this and spawn from the same thread: the kernel takes
+    the thread that forked for the parent.
+    """
+    parent = os.getpid()
+    prctl = ctypes.CDLL(None, use_errno=True).prctl if LINUX else None
+    number = ctypes.c_ulong(signal.SIGKILL)
+
+    def prepare() -> None:
+        for each in SIGNALS_TO_RESET:
+            signal.signal(each, signal.SIG_DFL)
+        if prctl is not None:
+            prctl(PR_SET_PDEATHSIG, number)
+            if os.getppid() != parent:  # it died before prctl
+                os._exit(1)
+
+    return prepare
+
+
+def is_ending(pid: int) -> bool:
+    """Tell whether a child has begun to exit, even where nobody was told yet.
+
+    The kernel closes a dying process's sockets before it reports the death, so an EOF
+    from a killed PT looks like one that was meant (conformance RL-11).
+    """
+    if not LINUX:
+        return False
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            fields = file.read().rpartition(b")")[2].split()
+    except OSError:
+        return True
+    return fields[0] in (b"Z", b"X") or bool(int(fields[FLAGS_FIELD]) & PF_EXITING)
+
+
+def watch_process(
+    loop: asyncio.AbstractEventLoop,
+    pid: int,
+    ended: Callable[[], None],
+    *,
+    has_ended: Callable[[], bool],
+    interval: float,
+    pidfd: bool = True,
+) -> Callable[[], None]:
+    """Call `ended` once, when a process ends.
+
+    Args:
+        loop: the event loop.
+        pid: the process; the caller knows that the number is still its own.
+        ended: called from the loop.
+        has_ended: tells the same, for systems that have no pidfd.
+        interval: how often to ask it there, in seconds.
+        pidfd: False asks even where there are pidfds.
+
+    Returns:
+        A function that stops watching; it may be called at any time, and again.
+    """
+    descriptor = _open_pidfd(pid) if pidfd else None
+    timer: asyncio.TimerHandle | None = None
+
+    def stop() -> None:
+        nonlocal descriptor
+        if descriptor is not None:
+            loop.remove_reader(descriptor)
+            os.close(descriptor)
+            descriptor = None
+        if timer is not None:
+            timer.cancel()
+
+    def look() -> None:
+        nonlocal timer
+        if descriptor is None and not has_ended():
+            timer = loop.call_later(interval, look)
+        else:
+            stop()
+            ended()
+
+    if descriptor is not None:
+        loop.add_reader(descriptor, look)
+    else:
+        timer = loop.call_later(0, look)
+    return stop
+
+
+def _open_pidfd(pid: int) -> int | None:
+    try:
+        return os.pidfd_open(pid)
+    except (AttributeError, OSError):  # another system, or a sandbox that forbids it
+        return None

@@ -1,0 +1,163 @@
+"""Logging to stderr and, if asked, to a file: scrubbed, and never in the way.
+
+Levels by what the operator must do: an error ends pt-bridge or a whole side of it; a
+warning is worth a look; INFO is start, ready and stop, and nothing per connection;
+DEBUG is for whoever reads the code next to it.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import select
+from typing import TYPE_CHECKING
+
+from pt_bridge.errors import StateError
+from pt_bridge.scrubber import one_line
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+logger = logging.getLogger("pt_bridge")
+
+STDERR = 2
+# A pipe takes this much whole or not at all (pipe(7)): a full one never blocks us.
+MAX_LINE = select.PIPE_BUF
+PREFIXES = {
+    logging.ERROR: "error: ",
+    logging.WARNING: "warning: ",
+    logging.DEBUG: "debug: ",
+}
+# The severities of a PT's LOG lines (pt-spec 3.3.4).
+SEVERITIES = {
+    "error": logging.ERROR,
+    "warning": logging.WARNING,
+    "notice": logging.INFO,
+    "info": logging.INFO,
+    "debug": logging.DEBUG,
+}
+
+
+class Formatter(logging.Formatter):
+    """Makes ``pt-bridge[obfs4]: warning: text`` of a record, on one line."""
+
+    def __init__(self, transport: str, scrub: Callable[[str], str]) -> None:
+        super().__init__()
+        self._name = f"pt-bridge[{transport}]" if transport else "pt-bridge"
+        self._scrub = scrub
+
+    def format(self, record: logging.LogRecord) -> str:
+        text = record.getMessage()
+        if record.exc_info:
+            text = f"{text}\n{self.formatException(record.exc_info)}"
+        prefix = PREFIXES.get(record.levelno, "")
+        # Scrubbed last, so that nothing that was put together gets around it.
+        return one_line(self._scrub(f"{self._name}: {prefix}{text}"))
+
+
+class DescriptorHandler(logging.Handler):
+    """Writes to a file descriptor, and gives a line up rather than wait or fail."""
+
+    def __init__(self, descriptor: int) -> None:
+        super().__init__()
+        self._descriptor = descriptor
+        self._poll = select.poll()
+        self._poll.register(descriptor, select.POLLOUT)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        line = self.format(record).encode("utf-8", "backslashreplace") + b"\n"
+        if len(line) > MAX_LINE:
+            line = line[: MAX_LINE - 4] + b"...\n"
+        try:
+            if self._poll.poll(0):
+                os.write(self._descriptor, line)
+        except OSError:  # nobody reads it, or the disk is full: tunnels come first
+            pass
+
+
+class FileHandler(DescriptorHandler):
+    """The same for a file of its own, made 0600 and never through a symbolic link."""
+
+    def __init__(self, path: str) -> None:
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+        try:
+            self._file = os.open(path, flags, 0o600)
+        except OSError as error:
+            raise StateError(
+                f"cannot write the log file {path}: "
+                f"{os.strerror(error.errno or 0).lower()}"
+            ) from None
+        super().__init__(self._file)
+
+    def close(self) -> None:
+        os.close(self._file)
+        super().close()
+
+
+def start(level: str, transport: str, scrub: Callable[[str], str]) -> None:
+    """Send everything that is logged, other libraries' records included, to stderr.
+
+    Args:
+        level: one of `own_options.LOG_LEVELS`.
+        transport: the transport's name, or "" where it is not known.
+        scrub: what takes secrets and addresses out.
+    """
+    logging.raiseExceptions = False
+    root = logging.getLogger()
+    root.setLevel(level.upper())
+    _add(root, DescriptorHandler(STDERR), transport, scrub)
+
+
+def add_file(path: str, transport: str, scrub: Callable[[str], str]) -> None:
+    """Log to a file, too.
+
+    Raises:
+        StateError: it cannot be written.
+    """
+    _add(logging.getLogger(), FileHandler(path), transport, scrub)
+
+
+def stop() -> None:
+    """Take back what `start` and `add_file` did."""
+    root = logging.getLogger()
+    for handler in root.handlers[:]:
+        if isinstance(handler, DescriptorHandler):
+            root.removeHandler(handler)
+            handler.close()
+
+
+def _add(
+    root: logging.Logger,
+    handler: logging.Handler,
+    transport: str,
+    scrub: Callable[[str], str],
+) -> None:
+    handler.setFormatter(Formatter(transport, scrub))
+    root.addHandler(handler)
+
+
+class Throttle:
+    """Lets one in a while through, and counts the others.
+
+    Attributes:
+        held_back: how many were not let through since the last one that was.
+    """
+
+    def __init__(self, interval: float) -> None:
+        """Make one that lets something through every `interval` seconds."""
+        self._interval = interval
+        self._last: float | None = None
+        self.held_back = 0
+
+    def admits(self, now: float) -> bool:
+        """Tell whether the next one, at the time `now` in seconds, is let through."""
+        if self._last is not None and now - self._last < self._interval:
+            self.held_back += 1
+            return False
+        self._last = now
+        return True
+
+    def count(self) -> int:
+        """Give the number held back, and begin to count anew."""
+        held_back, self.held_back = self.held_back, 0
+        return held_back

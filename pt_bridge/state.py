@@ -1,0 +1,228 @@
+"""Where a PT keeps its state: the server's identity for good, a client's for a while."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import pwd
+import shutil
+import stat
+import tempfile
+from typing import TYPE_CHECKING
+
+from pt_bridge.errors import StateError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from pt_bridge.config import Config
+
+OURS = "pt-bridge"
+CLIENT_PREFIX = "pt-bridge-client-"
+CLIENT_OPTIONS = "client-options.txt"
+PRIVATE = 0o700
+WRITABLE_BY_OTHERS = 0o022
+HELP = (
+    "under systemd run 'systemctl edit UNIT' and add '[Service]' and "
+    "'StateDirectory=pt-bridge'; elsewhere set HOME or XDG_STATE_HOME to a folder that "
+    "this user may write to"
+)
+
+
+def base(variables: Mapping[bytes, bytes]) -> str:
+    """Give the state directory; it need not exist yet.
+
+    Raises:
+        StateError: no variable names a folder to put it in.
+    """
+    given = {key: os.fsdecode(value) for key, value in variables.items()}
+    systemd = given.get(b"STATE_DIRECTORY", "").partition(":")[0]
+    if systemd.startswith("/"):
+        return os.path.join(systemd, OURS)
+    xdg = given.get(b"XDG_STATE_HOME", "")
+    if xdg.startswith("/"):
+        return os.path.join(xdg, OURS)
+    if os.geteuid() == 0:
+        return os.path.join("/var/lib", OURS)
+    home = given.get(b"HOME") or _home_of_user()
+    if home.startswith("/") and home.strip("/"):
+        return os.path.join(home, ".local/state", OURS)
+    raise StateError(
+        f"there is no folder to keep the server's keys in, HOME being '{home}': {HELP}"
+    )
+
+
+def _home_of_user() -> str:
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_dir
+    except KeyError:
+        return ""
+
+
+def persistent(config: Config, variables: Mapping[bytes, bytes]) -> str:
+    """Make the folder that outlives us: a server's, or the one that `state=` names.
+
+    Returns:
+        Its absolute path.
+
+    Raises:
+        StateError: it cannot be made, or others could have put something into it.
+    """
+    if config.state is not None and os.path.isabs(config.state):
+        return _private(config.state)
+    folder = _private(base(variables))
+    name = config.state or f"{config.transport}-{config.remote_port}"
+    for part in name.split("/"):
+        folder = _private(os.path.join(folder, part)) if part else folder
+    return folder
+
+
+def _private(folder: str) -> str:
+    """Make a folder that only we can write to, or see that it is one (SE-02)."""
+    try:
+        os.makedirs(folder, PRIVATE, exist_ok=True)
+        found = os.lstat(folder)
+    except OSError as error:
+        raise _cannot(folder, error) from None
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
+        raise StateError(
+            f"the state directory {folder} is a link or another user's: remove it"
+        )
+    if found.st_mode & WRITABLE_BY_OTHERS:
+        raise StateError(
+            f"others may write to the state directory {folder}: run 'chmod 700 "
+            f"{folder}'"
+        )
+    return folder
+
+
+def _cannot(path: str, error: OSError) -> StateError:
+    why = os.strerror(error.errno or 0).lower()
+    return StateError(f"cannot write the state directory {path}: {why}; {HELP}")
+
+
+@contextlib.contextmanager
+def temporary(variables: Mapping[bytes, bytes]) -> Iterator[str]:
+    """Make a folder that is gone after the block; remove what a crash left of others.
+
+    Raises:
+        StateError: there is nowhere to make it.
+    """
+    with contextlib.ExitStack() as stack:
+        folder = None
+        for parent in _parents(variables):
+            _remove_stale(parent)
+            with contextlib.suppress(OSError):
+                folder = stack.enter_context(_held(parent))
+                break
+        if folder is None:
+            raise StateError(
+                "there is nowhere to make a temporary folder: set TMPDIR to one that "
+                "this user may write to"
+            )
+        yield folder
+
+
+def _parents(variables: Mapping[bytes, bytes]) -> list[str]:
+    names = (b"RUNTIME_DIRECTORY", b"XDG_RUNTIME_DIR", b"TMPDIR")
+    given = [os.fsdecode(variables.get(name, b"")) for name in names]
+    return [path for path in (*given, "/tmp", "/var/tmp") if path.startswith("/")]  # noqa: S108
+
+
+@contextlib.contextmanager
+def _held(parent: str) -> Iterator[str]:
+    """Make a folder and hold its lock, which tells others that it is in use."""
+    folder = tempfile.mkdtemp(prefix=CLIENT_PREFIX, dir=parent)
+    try:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if not os.fstat(descriptor).st_nlink:
+                raise FileNotFoundError  # another one took it for stale
+            yield folder
+        finally:
+            os.close(descriptor)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _remove_stale(parent: str) -> None:
+    """Remove the folders of clients that were killed: ours, and locked by nobody."""
+    with contextlib.suppress(OSError), os.scandir(parent) as entries:
+        for entry in entries:
+            if entry.name.startswith(CLIENT_PREFIX):
+                _remove_unlocked(entry.path)
+
+
+def _remove_unlocked(folder: str) -> None:
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        try:
+            if os.fstat(descriptor).st_uid == os.geteuid():
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(folder, ignore_errors=True)
+        finally:
+            os.close(descriptor)
+
+
+class Lock:
+    """The lock of a folder, which two pt-bridges may share but not start a PT in at once.
+
+    It goes with the process, so a stale one cannot be left.
+    """
+
+    def __init__(self, folder: str) -> None:
+        self._descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+
+    def try_to_take(self) -> bool:
+        """Take it if it is free; tell whether we have it."""
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
+
+    def release(self) -> None:
+        """Let it go, if we have it."""
+        os.close(self._descriptor)
+
+
+def write_client_options(folder: str, text: str) -> tuple[str, str | None]:
+    """Write what clients must use, 0600.
+
+    Returns:
+        The file's path, and what it held before, or None where there was none.
+
+    Raises:
+        StateError: it cannot be written.
+    """
+    path = os.path.join(folder, CLIENT_OPTIONS)
+    before = None
+    try:
+        with (
+            contextlib.suppress(FileNotFoundError),
+            open(path, encoding="utf-8") as old,
+        ):
+            before = old.read().strip()
+        new_path = f"{path}.new"
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+        with open(os.open(new_path, flags, 0o600), "w", encoding="utf-8") as new:
+            new.write(f"{text}\n")
+        os.replace(new_path, path)
+    except OSError as error:
+        raise _cannot(path, error) from None
+    return path, before
+
+
+def file_below(path: str, variables: Mapping[bytes, bytes]) -> str:
+    """Give a relative path below the state directory, whose folder is made.
+
+    Raises:
+        StateError: it cannot be made.
+    """
+    folder = _private(base(variables))
+    *parents, name = path.split("/")
+    for part in parents:
+        folder = _private(os.path.join(folder, part)) if part else folder
+    return os.path.join(folder, name)

@@ -1,0 +1,204 @@
+"""One tunnel: the two legs that pt-bridge holds of it, and how it ends.
+
+::
+
+    host ── near leg ── pt-bridge ── far leg ── PT
+
+The rules of ``hold=plain`` (conformance RL-02 to RL-04). What the PT makes of an EOF is
+not what TCP would, so it gets one only when nothing can be lost by it any more:
+
+=============================  =====================================================
+the host half-closes           the PT is told nothing; the answer goes on until it
+                               ends, or is silent for `linger`
+the PT ends                    the host gets what came, and then the EOF
+the host closes for good       what it sent reaches the PT, and then the EOF
+the host, or the PT, resets    the other one is reset
+the PT dies                    looks like an EOF, and is a reset
+=============================  =====================================================
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pt_bridge.connection import half_close, reset
+from pt_bridge.pump import CopyPump, Drain, End
+
+if TYPE_CHECKING:
+    import asyncio
+    import socket
+    from collections.abc import Callable
+
+# How long a leg that is done with may take to send its own EOF.
+DRAIN_LIMIT = 10.0
+
+
+class Tunnel:
+    """Two connected sockets that are joined until they end.
+
+    It owns both sockets and closes them in every case.
+    """
+
+    __slots__ = (
+        "_down",
+        "_drain",
+        "_ended",
+        "_far",
+        "_idle",
+        "_linger",
+        "_loop",
+        "_near",
+        "_pt_is_ending",
+        "_pt_stopped_reading",
+        "_timer",
+        "_up",
+        "_up_done",
+    )
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        near: socket.socket,
+        far: socket.socket,
+        *,
+        linger: float,
+        idle: float | None,
+        pt_is_ending: Callable[[], bool],
+        ended: Callable[[Tunnel], None],
+    ) -> None:
+        """Join two sockets and start to move bytes.
+
+        Args:
+            loop: the event loop.
+            near: the connection to the host, non-blocking.
+            far: the connection to the PT, non-blocking.
+            linger: seconds that the PT may be silent once the host has half-closed.
+            idle: seconds that both may be silent, or None for no limit.
+            pt_is_ending: tells whether an EOF from the PT comes from its death.
+            ended: called once, when both sockets are closed.
+        """
+        self._loop = loop
+        self._near = near
+        self._far = far
+        self._linger = linger
+        self._idle = idle
+        self._pt_is_ending = pt_is_ending
+        self._ended = ended
+        self._up = CopyPump(loop, near, far, self._up_ended)
+        self._down = CopyPump(loop, far, near, self._down_ended)
+        self._up_done = False
+        self._pt_stopped_reading = False
+        self._drain: Drain | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._up.start()
+        self._down.start()
+        if idle is not None:
+            self._timer = loop.call_later(idle, self._check_silence)
+
+    @property
+    def moved(self) -> int:
+        """The bytes that went through, in both directions."""
+        return self._up.moved + self._down.moved
+
+    def reset(self) -> None:
+        """End both legs with a reset."""
+        self._stop()
+        reset(self._near)
+        reset(self._far)
+        self._ended(self)
+
+    def _up_ended(self, how: End) -> None:
+        self._up_done = True
+        match how:
+            case End.EOF if self._drain is not None:
+                self._finish_far()
+            case End.EOF:
+                self._await_answer()
+            case End.SOURCE_RESET:
+                self.reset()
+            case End.SINK_RESET | End.SINK_CLOSED if self._drain is not None:
+                self.reset()
+            case End.SINK_RESET | End.SINK_CLOSED:
+                # What the PT sent before it closed is still to be read.
+                self._pt_stopped_reading = True
+
+    def _down_ended(self, how: End) -> None:
+        match how:
+            case End.EOF if self._pt_stopped_reading or self._pt_is_ending():
+                self.reset()
+            case End.EOF:
+                self._finish_near()
+            case End.SOURCE_RESET | End.SINK_RESET:
+                self.reset()
+            case End.SINK_CLOSED if self._up_done:
+                self._finish_far()
+            case End.SINK_CLOSED:
+                # What the host sent before it closed is still to be read.
+                self._drain = Drain(self._loop, self._far, self.reset)
+                self._check_silence()
+
+    def _await_answer(self) -> None:
+        self._up.last = self._loop.time()
+        self._check_silence()
+
+    def _check_silence(self) -> None:
+        """End a tunnel that was silent for too long, or look again later."""
+        waits_for_answer = self._up_done and self._drain is None
+        limit = self._linger if waits_for_answer else self._idle
+        if self._drain is not None:
+            limit = DRAIN_LIMIT
+        assert limit is not None  # else nothing would have asked
+        silent = self._loop.time() - max(self._up.last, self._down.last)
+        if waits_for_answer and self._down.is_blocked:
+            silent = 0.0  # the answer is there, and the host is slow to take it
+        self._cancel_timer()
+        if silent < limit:
+            self._timer = self._loop.call_later(limit - silent, self._check_silence)
+        elif waits_for_answer:
+            # All that the host sent is with the PT, which may pass it on in peace.
+            self._stop()
+            reset(self._near)
+            self._far.close()
+            self._ended(self)
+        else:
+            self.reset()
+
+    def _finish_near(self) -> None:
+        """The PT has ended: give the host its EOF, and time to read it."""
+        self._stop()
+        self._far.close()
+        half_close(self._near)
+        if self._up_done:
+            self._close()
+        else:
+            self._drain_until_end(self._near)
+
+    def _finish_far(self) -> None:
+        """The host is gone: give the PT its EOF, and time to pass everything on."""
+        self._stop()
+        self._near.close()
+        half_close(self._far)
+        self._drain_until_end(self._far)
+
+    def _drain_until_end(self, leg: socket.socket) -> None:
+        self._drain = Drain(self._loop, leg, self._close)
+        self._timer = self._loop.call_later(DRAIN_LIMIT, self._close)
+
+    def _close(self) -> None:
+        self._stop()
+        self._near.close()
+        self._far.close()
+        self._ended(self)
+
+    def _stop(self) -> None:
+        """Touch neither socket any more; safe to call again."""
+        for pump in (self._up, self._down, self._drain):
+            if pump is not None:
+                pump.stop()
+        self._drain = None
+        self._cancel_timer()
+
+    def _cancel_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
