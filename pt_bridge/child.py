@@ -1,7 +1,7 @@
 """The PT process: spawn it, hear it out, stop it.
 
-A PT lives in an ``async with`` block; leaving the block stops it, with its whole process
-group. If we are killed instead, the kernel kills it, and its stdin closes.
+A PT lives in an ``async with`` block; leaving the block stops it, with its whole
+process group. If we are killed instead, the kernel kills it, and its stdin closes.
 """
 
 from __future__ import annotations

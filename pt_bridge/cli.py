@@ -89,7 +89,15 @@ async def _bridge(config: Config, scrub: Scrubber, sock: socket.socket | None) -
 
     from pt_bridge.bridge import Bridge
 
-    bridge = Bridge(config, os.environb, scrub, sock)
+    bridge: Bridge
+    if sock is None:
+        from pt_bridge.server import ServerBridge
+
+        bridge = ServerBridge(config, os.environb, scrub)
+    else:
+        from pt_bridge.client import ClientBridge
+
+        bridge = ClientBridge(config, os.environb, sock)
     loop = asyncio.get_running_loop()
     for number in STOP_SIGNALS:
         if signal.getsignal(number) is not signal.SIG_IGN:

@@ -28,8 +28,8 @@ exit codes: 0 asked to stop; 64 usage; 65 plugin options; 69 transport or proxy 
 70 bug; 71 PT program; 73 state directory; 74 port; 75 PT late or dead; 76 PT misbehaves
 """
 OPTIONS_INTRODUCTION = """\
-Plugin options: key=value pairs joined with ';'. Write \\; \\= \\\\ for ; = \\ in a key or
-a value; a bare = in a value is fine. In JSON write each \\ twice.
+Plugin options: key=value pairs joined with ';'. Write \\; \\= \\\\ for ; = \\ in a key
+or a value; a bare = in a value is fine. In JSON write each \\ twice.
 
 pt-bridge's own:
 """

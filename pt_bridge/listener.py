@@ -208,6 +208,11 @@ class Listener:
         for parked in [each for each in self._parked if each.is_due]:
             parked.take()
 
+    @property
+    def is_open(self) -> bool:
+        """Whether connections are delivered."""
+        return self._open
+
     def park(self) -> None:
         """Deliver nothing until `open` is called again."""
         self._open = False

@@ -47,6 +47,7 @@ class Formatter(logging.Formatter):
         self._scrub = scrub
 
     def format(self, record: logging.LogRecord) -> str:
+        """Give the line, without its LF."""
         text = record.getMessage()
         if record.exc_info:
             text = f"{text}\n{self.formatException(record.exc_info)}"
@@ -65,6 +66,7 @@ class DescriptorHandler(logging.Handler):
         self._poll.register(descriptor, select.POLLOUT)
 
     def emit(self, record: logging.LogRecord) -> None:
+        """Write the line, if that can be done now."""
         line = self.format(record).encode("utf-8", "backslashreplace") + b"\n"
         if len(line) > MAX_LINE:
             line = line[: MAX_LINE - 4] + b"...\n"
@@ -90,6 +92,7 @@ class FileHandler(DescriptorHandler):
         super().__init__(self._file)
 
     def close(self) -> None:
+        """Close the file."""
         os.close(self._file)
         super().close()
 
@@ -134,30 +137,3 @@ def _add(
 ) -> None:
     handler.setFormatter(Formatter(transport, scrub))
     root.addHandler(handler)
-
-
-class Throttle:
-    """Lets one in a while through, and counts the others.
-
-    Attributes:
-        held_back: how many were not let through since the last one that was.
-    """
-
-    def __init__(self, interval: float) -> None:
-        """Make one that lets something through every `interval` seconds."""
-        self._interval = interval
-        self._last: float | None = None
-        self.held_back = 0
-
-    def admits(self, now: float) -> bool:
-        """Tell whether the next one, at the time `now` in seconds, is let through."""
-        if self._last is not None and now - self._last < self._interval:
-            self.held_back += 1
-            return False
-        self._last = now
-        return True
-
-    def count(self) -> int:
-        """Give the number held back, and begin to count anew."""
-        held_back, self.held_back = self.held_back, 0
-        return held_back

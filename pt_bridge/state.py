@@ -1,4 +1,4 @@
-"""Where a PT keeps its state: the server's identity for good, a client's for a while."""
+"""Where a PT keeps its state: a server for good, a client for a while."""
 
 from __future__ import annotations
 
@@ -167,7 +167,7 @@ def _remove_unlocked(folder: str) -> None:
 
 
 class Lock:
-    """The lock of a folder, which two pt-bridges may share but not start a PT in at once.
+    """The lock of a folder: two pt-bridges may share one, but not start PTs at once.
 
     It goes with the process, so a stale one cannot be left.
     """

@@ -1,0 +1,50 @@
+"""Why a connection failed, in a sentence that tells what to do.
+
+PTs say next to nothing (conformance SK-10): a server that is down, a wrong cert and a
+clock that is off all look the same from here, so the sentence names them all.
+"""
+
+from __future__ import annotations
+
+from pt_bridge.errors import ArgumentsRejected, ProtocolError
+
+# Of failed connections, one in so many seconds is told of.
+INTERVAL = 30.0
+
+
+def explain(error: ProtocolError | OSError) -> str:
+    """Say why a connection through the PT failed, and what may be wrong."""
+    if isinstance(error, ArgumentsRejected):
+        return f"{error}: copy the server's line whole, escapes included"
+    why = "no answer in time" if isinstance(error, TimeoutError) else str(error)
+    return (
+        f"a connection failed ({why}): the server may be down or blocked, "
+        f"SS_REMOTE_HOST or SS_REMOTE_PORT wrong, the arguments (cert=) not this "
+        f"server's, or this machine's clock off by an hour"
+    )
+
+
+class Complaints:
+    """Lets one sentence in a while through, and counts those that it holds back."""
+
+    def __init__(self, interval: float = INTERVAL) -> None:
+        """Make one that lets something through every `interval` seconds."""
+        self._interval = interval
+        self._last: float | None = None
+        self._held_back = 0
+
+    def admit(self, text: str, now: float) -> str | None:
+        """Give the sentence for the log, or None.
+
+        Args:
+            text: the sentence.
+            now: the time, in seconds of any clock that goes steadily.
+        """
+        if self._last is not None and now - self._last < self._interval:
+            self._held_back += 1
+            return None
+        self._last = now
+        held_back, self._held_back = self._held_back, 0
+        if not held_back:
+            return text
+        return f"{text} ({held_back} more failed since the last such line)"

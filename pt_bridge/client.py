@@ -1,0 +1,189 @@
+"""The client's side: the host connects to us, we dial the PT, a tunnel joins both."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import os
+from typing import TYPE_CHECKING
+
+from pt_bridge import causes, kernel, resolver, state
+from pt_bridge.bridge import Bridge
+from pt_bridge.connection import reset
+from pt_bridge.dial import dial
+from pt_bridge.errors import ArgumentsRejected, ProtocolError, ProxyRefused
+from pt_bridge.listener import Listener
+from pt_bridge.log import logger
+from pt_bridge.protocol import environment, socks4, socks5
+from pt_bridge.protocol.address import Address, Alternatives
+from pt_bridge.tunnel import Tunnel
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Mapping
+
+    from pt_bridge.child import Child
+    from pt_bridge.config import Config
+    from pt_bridge.errors import Died
+
+# Descriptors that are not for tunnels: the PT's pipes, the log, the event loop.
+RESERVED_DESCRIPTORS = 64
+DESCRIPTORS_PER_TUNNEL = 2
+
+
+class ClientBridge(Bridge):
+    """Carries the host's connections through a PT client."""
+
+    def __init__(
+        self,
+        config: Config,
+        variables: Mapping[bytes, bytes],
+        sock: socket.socket,
+    ) -> None:
+        """Make a bridge; `run` builds it up and takes it down again.
+
+        Args:
+            config: what the user asks for.
+            variables: our environment.
+            sock: where the host connects to, listening already; the bridge owns it.
+        """
+        super().__init__(config, variables)
+        limit = kernel.raise_descriptor_limit() - RESERVED_DESCRIPTORS
+        self._listener = Listener(
+            self._loop,
+            sock,
+            self._deliver,
+            logger.warning,
+            budget=max(1, limit // DESCRIPTORS_PER_TUNNEL),
+        )
+        self._dialling: set[asyncio.Task[socket.socket | None]] = set()
+        self._tunnels: set[Tunnel] = set()
+        self._alternatives = Alternatives(config.remotes)
+        self._complaints = causes.Complaints()
+
+    async def _serve(self) -> None:
+        with self._listener, self._folder() as folder:
+            variables = environment.client(
+                self._config.transport,
+                state=os.fsencode(folder),
+                proxy=await self._proxy_url(),
+            )
+            async with self._pt(variables) as child:
+                await child.ready(self._config.start_timeout)
+                self._report_ready(
+                    child.launch, f"listening on port {self._config.local.port}"
+                )
+                raise await self._carry_until_death(child)
+
+    def _folder(self) -> contextlib.AbstractContextManager[str]:
+        if self._config.state is None:
+            return state.temporary(self._variables)
+        return contextlib.nullcontext(state.persistent(self._config, self._variables))
+
+    async def _proxy_url(self) -> str | None:
+        proxy = self._config.upstream_proxy
+        if proxy is None:
+            return None
+        try:
+            return proxy.url((await resolver.resolve(proxy.address))[0].host)
+        except OSError as error:
+            raise ProxyRefused(
+                f"the name of the upstream proxy cannot be resolved: {error.strerror}"
+            ) from None
+
+    async def _carry_until_death(self, child: Child) -> Died:
+        """Let connections through until the PT ends, and then reset them all."""
+        async with asyncio.TaskGroup() as self._dials:
+            try:
+                self._listener.open()
+                return await self._until_death(child)
+            finally:
+                self._cut()
+
+    def _cut(self) -> None:
+        self._listener.park()
+        for task in self._dialling:
+            task.cancel()
+        for tunnel in list(self._tunnels):
+            tunnel.reset()
+
+    def _deliver(self, near: socket.socket) -> None:
+        """Dial the PT for a connection that is due."""
+        task = self._dials.create_task(self._dial_alternatives())
+        self._dialling.add(task)
+        # Not in the task itself: one that is cancelled before it begins runs nothing.
+        task.add_done_callback(functools.partial(self._dialled, near))
+
+    def _dialled(
+        self, near: socket.socket, task: asyncio.Task[socket.socket | None]
+    ) -> None:
+        self._dialling.discard(task)
+        far = None if task.cancelled() or task.exception() else task.result()
+        if far is not None and self._listener.is_open:
+            self._join(near, far)
+            return
+        reset(near)
+        if far is not None:
+            far.close()
+        self._listener.release()
+
+    def _join(self, near: socket.socket, far: socket.socket) -> None:
+        assert self._child is not None  # it was dialled
+        tunnel = Tunnel(
+            self._loop,
+            near,
+            far,
+            linger=self._config.linger,
+            idle=self._config.idle,
+            pt_is_ending=self._child.is_ending,
+            ended=self._tunnel_ended,
+        )
+        self._tunnels.add(tunnel)
+
+    def _tunnel_ended(self, tunnel: Tunnel) -> None:
+        self._tunnels.discard(tunnel)
+        self._listener.release()
+
+    async def _dial_alternatives(self) -> socket.socket | None:
+        """Dial the server's addresses in turn, the one that last worked first.
+
+        Returns:
+            The connection, or None where all failed; no error leaves this.
+        """
+        failure: Exception | None = None
+        for remote in self._alternatives:
+            try:
+                sock = await self._dial(remote)
+            except ArgumentsRejected as error:
+                failure = error
+                break  # they are the same for all
+            except Exception as error:
+                failure = error
+                continue
+            self._alternatives.worked(remote)
+            return sock
+        if isinstance(failure, (ProtocolError, OSError)):
+            self._complain(failure)
+        else:
+            logger.error("a bug ended a connection", exc_info=failure)
+        return None
+
+    async def _dial(self, remote: Address) -> socket.socket:
+        assert self._child is not None  # the listener is open
+        launch = self._child.launch
+        assert launch.address is not None  # the PT is ready
+        arguments = self._config.encoded_arguments
+        if launch.protocol == "socks4":
+            remote = (await resolver.resolve(remote))[0]
+            handshake = socks4.connect(remote, arguments)
+        else:
+            handshake = socks5.connect(remote, arguments)
+        return await dial(launch.address, handshake)
+
+    def _complain(self, error: ProtocolError | OSError) -> None:
+        """Log why a connection failed, now and then, and what may be wrong."""
+        logger.debug("! a connection failed: %r", error)
+        complaint = self._complaints.admit(causes.explain(error), self._loop.time())
+        if complaint is not None:
+            logger.warning("%s", complaint)

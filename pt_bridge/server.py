@@ -1,0 +1,133 @@
+"""The server's side: the PT listens, and connects to the host, by itself.
+
+No byte passes through us (``hold=none``): we give the PT its addresses and a place for
+its identity, tell the operator what clients must use, and see that neither of us
+outlives the other.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import sys
+from typing import TYPE_CHECKING
+
+from pt_bridge import own_options, resolver, state
+from pt_bridge.bridge import Bridge
+from pt_bridge.errors import TransportError, UsageError
+from pt_bridge.listener import explain_text
+from pt_bridge.log import logger
+from pt_bridge.protocol import environment
+from pt_bridge.protocol.address import Address, is_wildcard
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping
+
+    from pt_bridge.child import Child
+    from pt_bridge.config import Config
+    from pt_bridge.protocol.launch import Launch
+    from pt_bridge.scrubber import Scrubber
+
+# How often to look whether another pt-bridge has started its PT (seconds).
+LOCK_INTERVAL = 0.05
+
+
+class ServerBridge(Bridge):
+    """Keeps a PT server in front of the host."""
+
+    def __init__(
+        self,
+        config: Config,
+        variables: Mapping[bytes, bytes],
+        scrubber: Scrubber,
+    ) -> None:
+        """Make a bridge; `run` builds it up and takes it down again.
+
+        Args:
+            config: what the user asks for.
+            variables: our environment.
+            scrubber: learns the arguments that the PT makes for its clients.
+        """
+        super().__init__(config, variables)
+        self._scrubber = scrubber
+
+    async def _serve(self) -> None:
+        bind = await _one_ip("SS_REMOTE_HOST", self._config.remotes[0])
+        orport = await _one_ip("SS_LOCAL_HOST", _never_wildcard(self._config.local))
+        folder = state.persistent(self._config, self._variables)
+        variables = environment.server(
+            self._config.transport,
+            state=os.fsencode(folder),
+            bind=bind,
+            orport=orport,
+            arguments=self._config.arguments,
+        )
+        async with contextlib.AsyncExitStack() as stack:
+            async with _start_alone(folder):
+                child = await stack.enter_async_context(self._pt(variables))
+                await self._ready(child, bind.port)
+            self._announce(folder, child.launch)
+            self._report_ready(child.launch, f"serving port {bind.port}")
+            raise await self._until_death(child)
+
+    async def _ready(self, child: Child, port: int) -> None:
+        try:
+            await child.ready(self._config.start_timeout)
+        except TransportError as error:
+            raise explain_text(error.reason, port) or error from error
+
+    def _announce(self, folder: str, launch: Launch) -> None:
+        """Tell the operator what clients must use."""
+        self._scrubber.add(secrets=[value for _, value in launch.arguments])
+        line = own_options.client_line(launch.transport, launch.arguments)
+        path, before = state.write_client_options(folder, line)
+        if before is None:
+            logger.info("a new server: its clients' plugin options are in %s", path)
+        elif before != line:
+            logger.warning(
+                "this server's identity has changed: every client needs the new "
+                "plugin options in %s",
+                path,
+            )
+        else:
+            logger.info("the clients' plugin options are in %s", path)
+        if sys.stderr.isatty():
+            # For the person who sits there; the log, where there is one, has no cert.
+            sys.stderr.write(f"{line}\n")
+
+
+def _never_wildcard(local: Address) -> Address:
+    """Give an address to connect to: a wildcard is one to listen on."""
+    if not is_wildcard(local.host):
+        return local
+    return Address("::1" if ":" in local.host else "127.0.0.1", local.port)
+
+
+async def _one_ip(variable: str, address: Address) -> Address:
+    """Resolve what the PT wants as an IP address.
+
+    Raises:
+        UsageError: there is none.
+    """
+    try:
+        found = await resolver.resolve(address)
+    except OSError as error:
+        raise UsageError(
+            f"{variable} cannot be resolved: {error.strerror}; give an IP address"
+        ) from None
+    if len(found) > 1:
+        logger.info("%s has several addresses, taking %s", variable, found[0].host)
+    return found[0]
+
+
+@contextlib.asynccontextmanager
+async def _start_alone(folder: str) -> AsyncIterator[None]:
+    """Start no PT while another pt-bridge starts one in the same folder."""
+    lock = state.Lock(folder)
+    try:
+        while not lock.try_to_take():  # noqa: ASYNC110 - nobody would tell us
+            await asyncio.sleep(LOCK_INTERVAL)
+        yield
+    finally:
+        lock.release()
