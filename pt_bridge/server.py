@@ -10,14 +10,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import sys
 from typing import TYPE_CHECKING
 
 from pt_bridge import own_options, resolver, state
 from pt_bridge.bridge import Bridge
 from pt_bridge.errors import TransportError, UsageError
 from pt_bridge.listener import explain_text
-from pt_bridge.log import logger
+from pt_bridge.log import STDERR, logger
 from pt_bridge.protocol import environment
 from pt_bridge.protocol.address import Address, is_wildcard
 
@@ -92,9 +91,9 @@ class ServerBridge(Bridge):
             )
         else:
             logger.info("the clients' plugin options are in %s", path)
-        if sys.stderr.isatty():
-            # For the person who sits there; the log, where there is one, has no cert.
-            sys.stderr.write(f"{line}\n")
+        if os.isatty(STDERR):
+            # For the person who sits there; no log gets to see it.
+            os.write(STDERR, f"{line}\n".encode())
 
 
 def _never_wildcard(local: Address) -> Address:
