@@ -256,6 +256,6 @@ def client_line(transport: str, arguments: Sequence[tuple[str, str]]) -> str:
     """
     pairs: list[tuple[str, str | None]] = [("transport", transport)]
     for key, value in arguments:
-        is_ours = key in OPTIONS or key in PLANNED
+        is_ours = key in OPTIONS or key in PLANNED or key.startswith(ARGUMENT_PREFIX)
         pairs.append((f"{ARGUMENT_PREFIX}{key}" if is_ours else key, value))
     return serialize(pairs)

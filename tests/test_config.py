@@ -1,0 +1,735 @@
+"""What the user asks for: SS_*, the plugin options and the flags, in words of text."""
+
+from __future__ import annotations
+
+from configparser import ConfigParser
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pt_bridge.config import ADDRESS_VARIABLES, Config, variables_from_flags
+from pt_bridge.errors import ConfigError, OptionsError, UsageError
+from pt_bridge.own_options import client_line
+from pt_bridge.protocol.address import Address
+from pt_bridge.protocol.options import parse, serialize
+from pt_bridge.transports import PROGRAMS_FOR_UNKNOWN
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pt_bridge.own_options import Values
+
+ADDRESSES = {
+    b"SS_REMOTE_HOST": b"192.0.2.1",
+    b"SS_REMOTE_PORT": b"8388",
+    b"SS_LOCAL_HOST": b"127.0.0.1",
+    b"SS_LOCAL_PORT": b"1984",
+}
+NEEDED = "cert=AAAA;iat-mode=0"
+OBFS4 = f"transport=obfs4;{NEEDED}"
+
+
+def config(
+    options: str | bytes = OBFS4,
+    *,
+    flags: Values | None = None,
+    variables: Mapping[str, str] | None = None,
+) -> Config:
+    """Read a configuration whose addresses are right, unless others are given."""
+    text = options.encode("utf-8") if isinstance(options, str) else options
+    changed = {k.encode(): v.encode() for k, v in (variables or {}).items()}
+    environ = {**ADDRESSES, b"SS_PLUGIN_OPTIONS": text, **changed}
+    return Config(environ, flags=flags)
+
+
+def usage_error(variables: Mapping[str, str], options: str = OBFS4) -> str:
+    """Give the text of the refusal of SS_* variables."""
+    with pytest.raises(UsageError) as caught:
+        config(options, variables=variables)
+    assert caught.value.exit_code == 64
+    return str(caught.value)
+
+
+def options_error(options: str | bytes, *, flags: Values | None = None) -> str:
+    """Give the text of the refusal of plugin options."""
+    with pytest.raises(OptionsError) as caught:
+        config(options, flags=flags)
+    assert caught.value.exit_code == 65
+    return str(caught.value)
+
+
+# -- SS_* ------------------------------------------------------------------------------
+
+
+def test_the_four_variables_say_where_both_ends_are() -> None:
+    """FE-01, FE-05: as a host gives them."""
+    asked = config()
+    assert asked.local == Address("127.0.0.1", 1984)
+    assert asked.remotes == [Address("192.0.2.1", 8388)]
+    assert asked.plugin
+
+
+@pytest.mark.parametrize("name", [name.decode() for name in ADDRESS_VARIABLES])
+@pytest.mark.parametrize("absent", [True, False], ids=["absent", "empty"])
+def test_a_variable_that_is_not_set_is_named(name: str, *, absent: bool) -> None:
+    """FE-01, ER-02: absent or empty; never a default."""
+    environ = {**ADDRESSES, b"SS_PLUGIN_OPTIONS": OBFS4.encode(), name.encode(): b""}
+    if absent:
+        del environ[name.encode()]
+    with pytest.raises(UsageError) as caught:
+        Config(environ)
+    what = "a port from 1 to 65535" if name.endswith("PORT") else "a host"
+    assert caught.value.exit_code == 64
+    assert str(caught.value) == (
+        f"{name} is not set and must be {what}: pt-bridge is started by shadowsocks "
+        f"(--plugin pt-bridge), or by hand as 'pt-bridge client' or 'pt-bridge server' "
+        f"(see 'pt-bridge --help')"
+    )
+
+
+def test_with_no_variable_at_all_the_first_is_named() -> None:
+    """FE-01, FE-13: started by hand, or by a host that takes us for obfsproxy."""
+    with pytest.raises(UsageError, match=r"^SS_REMOTE_HOST is not set"):
+        Config({})
+
+
+@pytest.mark.parametrize("name", ["SS_REMOTE_PORT", "SS_LOCAL_PORT"])
+@pytest.mark.parametrize(
+    "port", ["0", "65536", "-1", "+80", " 80 ", "8_0", "٨٠", "http", "000080"]
+)
+def test_a_port_that_is_none_is_refused_with_the_variables_name(
+    name: str, port: str
+) -> None:
+    """FE-02, ER-02."""
+    assert usage_error({name: port}) == (
+        f"{name} is wrong: it must be a port from 1 to 65535"
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "host", "why"),
+    [
+        ("SS_REMOTE_HOST", "a b", "it must be a valid host name or IP address"),
+        ("SS_REMOTE_HOST", "192.0.2.1|", "it must be a valid host name or IP address"),
+        (
+            "SS_REMOTE_HOST",
+            "127.1",
+            "it must be a full IPv4 address like 192.0.2.1, or a name",
+        ),
+        (
+            "SS_LOCAL_HOST",
+            "::1|127.0.0.1",
+            "it must be a valid IPv6 address where it has ':' or '['",
+        ),
+    ],
+)
+def test_a_host_that_is_none_is_refused_with_the_variables_name(
+    name: str, host: str, why: str
+) -> None:
+    """FE-03, FE-04, ER-02: named, not shown."""
+    assert usage_error({name: host}) == f"{name} is wrong: {why}"
+
+
+@pytest.mark.parametrize(
+    ("text", "hosts"),
+    [
+        ("192.0.2.1", ["192.0.2.1"]),
+        ("::1", ["::1"]),
+        ("[::1]", ["::1"]),
+        ("localhost", ["localhost"]),
+        ("127.0.0.1|127.0.0.2|localhost", ["127.0.0.1", "127.0.0.2", "localhost"]),
+        ("::1|127.0.0.1", ["::1", "127.0.0.1"]),
+    ],
+)
+def test_a_client_has_all_the_servers_in_order(text: str, hosts: list[str]) -> None:
+    """FE-03, FE-17: they share one port."""
+    asked = config(variables={"SS_REMOTE_HOST": text})
+    assert asked.remotes == [Address(host, 8388) for host in hosts]
+
+
+@pytest.mark.parametrize(("host", "version"), [("127.0.0.1", 4), ("::1", 6)])
+def test_the_local_end_is_ipv4_or_ipv6(host: str, version: int) -> None:
+    """FE-04: the socket's family comes from the literal."""
+    asked = config(variables={"SS_LOCAL_HOST": host})
+    assert asked.local.ip is not None
+    assert asked.local.ip.version == version
+
+
+def test_the_variables_may_hold_bytes_that_are_not_utf_8() -> None:
+    """FE-11: an error like any other."""
+    with pytest.raises(UsageError, match=r"^SS_REMOTE_HOST is wrong: "):
+        Config({**ADDRESSES, b"SS_REMOTE_HOST": b"\xff\xfe"})
+
+
+# -- the role --------------------------------------------------------------------------
+
+
+def test_the_role_is_the_clients_unless_the_server_is_asked_for() -> None:
+    """FE-06."""
+    assert not config().server
+    assert config("server;transport=obfs4").server
+    assert config(f"{OBFS4};", flags={"server": None}).server
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "127.0.0.1", "::1"])
+def test_the_role_is_never_guessed_from_an_address(host: str) -> None:
+    """FE-05, FE-06: both roles' variables look the same."""
+    assert not config(variables={"SS_REMOTE_HOST": host}).server
+
+
+def test_both_roles_read_the_variables_alike() -> None:
+    """FE-05: what the two addresses mean is for who uses them."""
+    client, server = config(), config(f"server;{OBFS4}")
+    assert (client.local, client.remotes) == (server.local, server.remotes)
+
+
+@pytest.mark.parametrize(
+    ("text", "host"),
+    [
+        ("192.0.2.1", "192.0.2.1"),
+        ("server.example", "server.example"),
+        ("0.0.0.0", "0.0.0.0"),
+        ("::", "::"),
+        ("0.0.0.0|::", "::"),
+        ("::|0.0.0.0", "::"),
+        ("::0|0.0.0.0", "::"),
+        ("0.0.0.0|192.0.2.1", "0.0.0.0"),
+        ("192.0.2.1|[::]", "::"),
+        ("192.0.2.1|192.0.2.1", "192.0.2.1"),
+        ("::1|0:0::1|[::1]", "::1"),
+    ],
+)
+def test_a_server_listens_on_one_address(text: str, host: str) -> None:
+    """SV-01, SV-02: a wildcard swallows the others, '::' before 0.0.0.0."""
+    asked = config("server;transport=obfs4", variables={"SS_REMOTE_HOST": text})
+    assert asked.remotes == [Address(host, 8388)]
+
+
+@pytest.mark.parametrize("text", ["192.0.2.1|192.0.2.2", "::1|127.0.0.1", "a.b|c.d"])
+def test_a_server_cannot_listen_on_several_addresses(text: str) -> None:
+    """SV-02, ER-02: pt-spec 3.2.3 has one for each transport."""
+    assert usage_error({"SS_REMOTE_HOST": text}, "server;transport=obfs4") == (
+        "SS_REMOTE_HOST is wrong: it names several addresses, and a PT listens on one: "
+        "give one address, or 0.0.0.0, or ::"
+    )
+
+
+# -- the plugin options ----------------------------------------------------------------
+
+
+def test_the_options_tell_the_transport_and_its_arguments() -> None:
+    """OG-06, OG-08, SK-01: what is not ours is the PT's, in order, duplicates kept."""
+    asked = config("cert=good;transport=obfs4;linger=5;iat-mode=0;cert=bad==;x=")
+    assert asked.transport == "obfs4"
+    assert asked.arguments == [
+        ("cert", "good"),
+        ("iat-mode", "0"),
+        ("cert", "bad=="),
+        ("x", ""),
+    ]
+    assert asked.encoded_arguments == rb"cert=good;iat-mode=0;cert=bad\=\=;x="
+
+
+def test_the_servers_arguments_are_not_encoded_for_socks() -> None:
+    """PE-12, SK-02: they go into the environment, which holds more than 510 bytes."""
+    asked = config(f"server;transport=obfs4;drbg-seed={'a' * 600}")
+    assert asked.arguments == [("drbg-seed", "a" * 600)]
+    assert asked.encoded_arguments == b""
+
+
+def test_absent_options_are_empty_options() -> None:
+    """FE-10: both lack the transport, in the same words."""
+    with pytest.raises(OptionsError) as absent:
+        Config(ADDRESSES)
+    assert str(absent.value) == options_error(b"")
+    assert str(absent.value) == (
+        "the plugin options do not name the transport: add transport=obfs4, or the one "
+        "that your server uses"
+    )
+
+
+@pytest.mark.parametrize("options", ["transprot=obfs4", "a=1;Transport=obfs4;b=2"])
+def test_a_transport_that_is_misspelt_is_recognised(options: str) -> None:
+    """ER-03: the message tells what to do."""
+    assert options_error(options) == (
+        "the plugin options do not name the transport: add transport=obfs4, or the one "
+        "that your server uses: did you mean 'transport'?"
+    )
+
+
+@pytest.mark.parametrize(
+    "android",
+    [
+        f"__android_vpn=;{OBFS4}",
+        f"{OBFS4};__android_vpn",
+        f"transport=obfs4;__android_vpn=1;{NEEDED};__android_vpn",
+        "iat-mode=0;transport=obfs4;__android_vpn=;cert=AAAA",
+    ],
+)
+def test_what_android_adds_is_dropped_wherever_it_stands(android: str) -> None:
+    """OG-10, OG-11, HQ-11: and its order is that of a hash map."""
+    asked = config(android)
+    assert asked.transport == "obfs4"
+    assert sorted(asked.arguments) == [("cert", "AAAA"), ("iat-mode", "0")]
+    assert asked.warnings == []
+
+
+@pytest.mark.parametrize(
+    ("options", "arguments"),
+    [
+        ("arg-server=1", [("server", "1")]),
+        ("arg-transport=x;arg-bridge=y", [("transport", "x"), ("bridge", "y")]),
+        ("arg-any=z", [("any", "z")]),
+        ("arg-arg-x=1", [("arg-x", "1")]),
+        ("arg-__android_vpn=1", [("__android_vpn", "1")]),
+    ],
+)
+def test_a_prefix_sends_an_argument_that_has_a_name_of_ours(
+    options: str, arguments: list[tuple[str, str]]
+) -> None:
+    """OG-06: arg-NAME=VALUE."""
+    asked = config(f"transport=tomorrow;{options}")
+    assert not asked.server
+    assert asked.arguments == arguments
+
+
+@pytest.mark.parametrize(
+    ("key", "hint"),
+    [
+        ("cert", ""),
+        ("servr", ": did you mean 'server'?"),
+        ("arg-server", ": did you mean 'server'?"),
+    ],
+)
+def test_a_pts_argument_without_a_value_is_refused(key: str, hint: str) -> None:
+    """OG-09, ER-03: never forwarded bare."""
+    assert options_error(f"transport=obfs4;{key}") == (
+        f"'{key}' at column 17 needs a value: write {key}=VALUE{hint}"
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ("arg-=s3cret", "the key at column 17 is not a name in printable ASCII"),
+        ("ä=s3cret", "the key at column 17 is not a name in printable ASCII"),
+        (b"\xff=s3cret", "the key at column 17 is not a name in printable ASCII"),
+        ("ä", "the key at column 17 is not a name in printable ASCII"),
+        ("url=s3crét", "the value of 'url' at column 17 is not printable ASCII"),
+        (b"arg-x=s3cret\xff", "the value of 'x' at column 17 is not printable ASCII"),
+    ],
+)
+@pytest.mark.parametrize("role", ["client", "server"])
+def test_a_pts_argument_that_is_not_printable_ascii_is_refused(
+    options: str | bytes, message: str, role: str
+) -> None:
+    """OG-13, ER-03, SE-05: on both sides; the key is named, the value is not."""
+    text = options.encode() if isinstance(options, str) else options
+    flags: Values = {"server": None} if role == "server" else {}
+    assert options_error(b"transport=obfs4;" + text, flags=flags) == message
+
+
+def test_more_than_510_bytes_of_arguments_are_refused_on_the_client_side() -> None:
+    """SK-02, ER-03."""
+    longest = f"transport=tomorrow;k={'v' * 508}"
+    assert len(config(longest).encoded_arguments) == 510
+    assert options_error(f"{longest}v") == (
+        "the plugin options: the transport's arguments are 511 bytes long, and no more "
+        "than 510 can be passed on"
+    )
+
+
+NO_RESTARTS = (
+    "restarts= other than 0 is not available in this version: when the PT dies, "
+    "pt-bridge ends"
+)
+BAD_SCHEME = "upstream-proxy= must begin with one of: socks5://, socks4a://, http://"
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        (
+            "transport=obfs4",
+            "'transport' is given twice, again at column 38: leave one out",
+        ),
+        ("state", "'state' at column 38 needs a value: state=DIR"),
+        ("server;linger=5", "'linger' has a meaning on the client side only"),
+        ("hold=all", "hold= must be one of: both, plain, none"),
+        ("restarts=5", NO_RESTARTS),
+        ("linger=s3cret", "linger= must be seconds, from 0 to 86400"),
+        ("idle=s3cret", "idle= must be seconds, from 0 to 86400"),
+        ("start-timeout=1m", "start-timeout= must be seconds, from 0 to 86400"),
+        ("upstream-proxy=u:s3cret@h:1", BAD_SCHEME),
+        ("loglevel=loud", "loglevel= must be one of: error, warning, info, debug"),
+        ("=s3cret", "the plugin options have a '=' with no key before it at column 38"),
+    ],
+)
+def test_options_that_cannot_be_followed_are_refused(option: str, message: str) -> None:
+    """OG-03, OG-07, ER-03."""
+    assert options_error(f"{OBFS4};{option}") == message
+
+
+@pytest.mark.parametrize(
+    "name", ["1obfs", "obfs-4", "obfs4 ", " obfs4", "obfs4,obfs3", "*", "é", "٣", "a.b"]
+)
+def test_a_transport_has_a_name_of_the_pt_specification(name: str) -> None:
+    """PE-06, OG-05: one name, nothing trimmed."""
+    assert options_error(f"transport={name}") == (
+        "transport= must be a transport's name: letters, digits and '_', the first no "
+        "digit"
+    )
+
+
+def test_a_flag_with_an_empty_name_is_refused_alike() -> None:
+    """PE-06: SS_PLUGIN_OPTIONS cannot say it, a command line can."""
+    assert options_error("", flags={"transport": ""}).startswith("transport= must be ")
+
+
+@pytest.mark.parametrize("name", ["tomorrow", "_x", "X1", "obfs4_2", "OBFS4"])
+def test_a_transport_that_is_not_known_is_passed_through(name: str) -> None:
+    """Untouched, whatever its arguments, and without a warning."""
+    asked = config(f"transport={name};any=thing")
+    assert asked.transport == name
+    assert asked.programs == PROGRAMS_FOR_UNKNOWN
+    assert asked.warnings == []
+
+
+# -- the transport's arguments ---------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("options", "needs"),
+    [
+        ("transport=obfs4", "obfs4 needs cert= and iat-mode="),
+        ("transport=obfs4;cert=s3cret", "obfs4 needs iat-mode="),
+        ("transport=webtunnel", "webtunnel needs url="),
+        ("transport=meek_lite;front=f", "meek_lite needs url="),
+        ("transport=snowflake;url=s3cret", "snowflake needs ice="),
+        ("transport=scramblesuit", "scramblesuit needs password="),
+    ],
+)
+def test_a_client_without_a_needed_argument_is_refused(
+    options: str, needs: str
+) -> None:
+    """SK-14, PF-6: before anything starts; and maybe this was to be the server."""
+    assert options_error(options) == (
+        f"{needs} in the plugin options; copy them from the server's line (on the "
+        f"server side, add 'server')"
+    )
+
+
+def test_a_server_without_a_needed_argument_is_refused() -> None:
+    """SK-14, PF-4."""
+    assert options_error("server;transport=webtunnel") == (
+        "webtunnel needs url= in the plugin options; copy them from the server's line"
+    )
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        OBFS4,
+        "transport=obfs4;node-id=a;public-key=b;iat-mode=0",
+        "transport=snowflake;url=u;ice=i;utls-imitate=x",
+        "transport=webtunnel;url=u;addr=a",
+        "transport=obfs3",
+        "server;transport=obfs4;iat-mode=1",
+        "server;transport=webtunnel;url=u",
+        "transport=conjure;arg-transport=min",
+    ],
+)
+def test_arguments_that_a_transport_needs_and_takes_are_taken_in_silence(
+    options: str,
+) -> None:
+    """SK-14."""
+    assert config(options).warnings == []
+
+
+@pytest.mark.parametrize(
+    ("options", "warnings"),
+    [
+        ("crt=s3cret", ["obfs4 takes no 'crt': did you mean 'cert'?"]),
+        ("logfil=x", ["obfs4 takes no 'logfil': did you mean 'logfile'?"]),
+        ("zzz=1;zzz=2", ["obfs4 takes no 'zzz'"]),
+        ("arg-server=1", ["obfs4 takes no 'server'"]),
+        ("zzz=1;qqq=2", ["obfs4 takes no 'zzz'", "obfs4 takes no 'qqq'"]),
+    ],
+)
+def test_an_argument_that_a_transport_does_not_take_is_warned_of(
+    options: str, warnings: list[str]
+) -> None:
+    """SK-14, SE-05: once, and passed on all the same."""
+    asked = config(f"{OBFS4};{options}")
+    assert asked.warnings == warnings
+    assert len(asked.arguments) > 2
+
+
+# -- the program -----------------------------------------------------------------------
+
+
+def test_the_program_is_what_the_catalogue_names() -> None:
+    """SE-03: names to look for, the preferred one first."""
+    assert config().programs == ("lyrebird", "obfs4proxy")
+    assert config("server;transport=webtunnel;url=u").programs == ("webtunnel-server",)
+
+
+def test_the_options_may_choose_one_of_the_known_programs() -> None:
+    """Whichever it is: what it offers, it says itself."""
+    assert config(f"{OBFS4};exec=obfs4proxy").programs == ("obfs4proxy",)
+
+
+@pytest.mark.parametrize("wanted", ["/bin/sh", "sh", "../lyrebird", "Lyrebird", "a b"])
+def test_the_options_may_choose_no_other_program(wanted: str) -> None:
+    """ER-03: plugin options travel in links; the owner's own word is taken."""
+    assert options_error(f"{OBFS4};exec={wanted}") == (
+        "exec= in plugin options must be one of conjure-client, lyrebird, meek-client, "
+        "obfs4proxy, snowflake-client, webtunnel-client, webtunnel-server; for any "
+        "other program, use the flag --exec of 'pt-bridge client' or 'pt-bridge server'"
+    )
+    assert config(flags={"exec": wanted}).programs == (wanted,)
+
+
+def test_a_transport_that_we_know_no_server_of_needs_the_program_named() -> None:
+    """The catalogue says so, and does not guess."""
+    assert options_error("server;transport=snowflake") == (
+        "no PT program that pt-bridge knows is a server for snowflake: name one with "
+        "exec=, or use another transport"
+    )
+    asked = config("server;transport=snowflake;exec=lyrebird;any=thing")
+    assert asked.programs == ("lyrebird",)
+    assert asked.warnings == []
+
+
+# -- the settings ----------------------------------------------------------------------
+
+
+def test_what_is_not_asked_for_has_a_default() -> None:
+    asked = config()
+    assert (asked.linger, asked.idle, asked.start_timeout) == (10.0, None, 30.0)
+    assert (asked.loglevel, asked.logfile, asked.state) == ("info", None, None)
+    assert (asked.upstream_proxy, asked.unsafe_logging) == (None, False)
+
+
+def test_what_is_asked_for_is_taken() -> None:
+    asked = config(
+        f"{OBFS4};linger=2.5;idle=3600;start-timeout=5;loglevel=error;logfile=a/log;"
+        f"state=mine;hold=plain;restarts=0;upstream-proxy=http://[::1]:3128"
+    )
+    assert (asked.linger, asked.idle, asked.start_timeout) == (2.5, 3600.0, 5.0)
+    assert (asked.loglevel, asked.logfile, asked.state) == ("error", "a/log", "mine")
+    assert asked.upstream_proxy is not None
+    assert asked.upstream_proxy.address == Address("::1", 3128)
+
+
+def test_an_idle_time_of_0_is_no_limit() -> None:
+    assert config(f"{OBFS4};idle=0").idle is None
+
+
+@pytest.mark.parametrize(
+    ("option", "flag"),
+    [
+        ("loglevel=debug", {"loglevel": "debug"}),
+        ("unsafe-logging", {"unsafe-logging": None}),
+    ],
+)
+def test_what_shows_addresses_is_refused_in_plugin_options(
+    option: str, flag: Values
+) -> None:
+    """ER-03, SE-05: the owner's own word is taken."""
+    assert options_error(f"{OBFS4};{option}") == (
+        f"{option} is refused in plugin options, since links can carry them: use the "
+        f"flag of 'pt-bridge client' or 'pt-bridge server'"
+    )
+    asked = config(flags=flag)
+    assert asked.loglevel == flag.get("loglevel", "info")
+    assert asked.unsafe_logging is ("unsafe-logging" in flag)
+
+
+@pytest.mark.parametrize("key", ["state", "logfile"])
+def test_a_path_elsewhere_is_refused_in_plugin_options(key: str) -> None:
+    """ER-03, SE-02: the owner's own word is taken."""
+    assert options_error(f"{OBFS4};{key}=/etc/x") == (
+        f"{key}= in plugin options must be a relative path, which is taken below the "
+        f"state directory; anywhere else, use the flag --{key} of 'pt-bridge client' "
+        f"or 'pt-bridge server'"
+    )
+    assert getattr(config(flags={key: "/etc/x"}), key) == "/etc/x"
+
+
+def test_a_flag_comes_before_the_same_option() -> None:
+    """The owner's word comes before that of a link."""
+    asked = config(
+        f"{OBFS4};linger=1;loglevel=error", flags={"linger": "2", "transport": "obfs4"}
+    )
+    assert (asked.linger, asked.loglevel) == (2.0, "error")
+
+
+def test_the_order_of_our_own_options_means_nothing() -> None:
+    """OG-11, HQ-11."""
+    parts = ["server", "transport=obfs4", "loglevel=error", "state=a", "iat-mode=1"]
+    for _ in parts:
+        parts = [*parts[1:], parts[0]]
+        asked = config(";".join(parts))
+        assert (asked.server, asked.transport, asked.state) == (True, "obfs4", "a")
+        assert asked.arguments == [("iat-mode", "1")]
+
+
+# -- by hand ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("local", "remote", "variables"),
+    [
+        (
+            "127.0.0.1:1984",
+            "192.0.2.1:8388",
+            [b"127.0.0.1", b"1984", b"192.0.2.1", b"8388"],
+        ),
+        ("[::1]:1", "[2001:DB8::1]:2", [b"::1", b"1", b"[2001:DB8::1]", b"2"]),
+        ("localhost:1", "a|b:2", [b"localhost", b"1", b"a|b", b"2"]),
+        ("h:1", "0.0.0.0|[::]:2", [b"h", b"1", b"0.0.0.0|[::]", b"2"]),
+        ("h:1", "bücher.example:2", [b"h", b"1", "bücher.example".encode(), b"2"]),
+    ],
+)
+def test_flags_make_the_variables_that_a_host_would_have_made(
+    local: str, remote: str, variables: list[bytes]
+) -> None:
+    """FE-03: the alternatives are joined with '|' here, too."""
+    made = variables_from_flags(local=local, remote=remote, plugin_options="a=\udcff")
+    assert made == {
+        b"SS_LOCAL_HOST": variables[0],
+        b"SS_LOCAL_PORT": variables[1],
+        b"SS_REMOTE_HOST": variables[2],
+        b"SS_REMOTE_PORT": variables[3],
+        b"SS_PLUGIN_OPTIONS": b"a=\xff",
+    }
+
+
+def test_a_configuration_made_by_hand_is_like_one_from_a_host() -> None:
+    """For programs that cannot run plugins."""
+    variables = variables_from_flags(
+        local="127.0.0.1:1984", remote="192.0.2.1:8388", plugin_options=OBFS4
+    )
+    by_hand, by_host = Config(variables, plugin=False), config()
+    assert not by_hand.plugin
+    assert by_hand.local == by_host.local
+    assert by_hand.remotes == by_host.remotes
+    assert by_hand.arguments == by_host.arguments
+
+
+@pytest.mark.parametrize(
+    ("local", "remote", "why"),
+    [
+        ("1984", "h:1", "it must be HOST:PORT, an IPv6 address in brackets"),
+        ("h:0", "h:1", "it must be a port from 1 to 65535"),
+        ("::1:80", "h:1", "an IPv6 address must stand in brackets: [::1]:443"),
+        ("h:1", "h", "it must be a valid host name or IP address"),
+        ("h:1", "h:", "it must be a port from 1 to 65535"),
+        ("h:1", "a||b:1", "it must be a valid host name or IP address"),
+        ("h:1", "::1:80", "an IPv6 address must stand in brackets: [::1]:443"),
+        ("h:1", "\udcff:80", "it must be a valid host name"),
+    ],
+)
+def test_flags_that_are_no_addresses_are_refused(
+    local: str, remote: str, why: str
+) -> None:
+    """ER-02, FE-02, FE-03."""
+    with pytest.raises(UsageError) as caught:
+        variables_from_flags(local=local, remote=remote, plugin_options="")
+    assert caught.value.exit_code == 64
+    assert str(caught.value) == (
+        f"--local and --remote must each be HOST:PORT, and one is not: {why}"
+    )
+
+
+# -- what holds for all of it ----------------------------------------------------------
+
+SECRET = "s3cret"
+SECRETIVE = [
+    f"transport=obfs4;cert={SECRET}",
+    f"transport=obfs4;cert={SECRET};iat-mode=0\n",
+    f"transport=obfs4;cert={SECRET};iat-mode=0\\",
+    f"transport=obfs4;cert={SECRET};={SECRET}",
+    f"transport=obfs4;cert={SECRET}é;iat-mode=0",
+    f"transport=scramblesuit;password={SECRET}é",
+    f"transport=snowflake;url={SECRET};sqscreds={SECRET}",
+    f"transport=tomorrow;x={SECRET * 100}",
+    f"server={SECRET}",
+    f"transport={SECRET}-",
+    f"{OBFS4};upstream-proxy=http://u:{SECRET}@h",
+    f"{OBFS4};upstream-proxy=http://{SECRET}@h:1",
+    f"{OBFS4};upstream-proxy=socks4://u:{SECRET}@h:1",
+    f"{OBFS4};upstream-proxy=http://u:{SECRET}é@h:1",
+    f"{OBFS4};upstream-proxy=http://u:{SECRET}@h:1;upstream-proxy=http://u:{SECRET}@h:1",
+    f"{OBFS4};exec=/{SECRET}",
+    f"{OBFS4};state=/{SECRET}",
+    f"{OBFS4};logfile=../{SECRET}",
+    f"{OBFS4};loglevel={SECRET}",
+    f"{OBFS4};hold={SECRET}",
+    f"{OBFS4};restarts={SECRET}",
+    f"{OBFS4};idle={SECRET}",
+    f"bridge=obfs4 192.0.2.1:1 cert={SECRET}",
+]
+
+
+@pytest.mark.parametrize("options", SECRETIVE)
+def test_no_error_shows_the_value_of_an_option(options: str) -> None:
+    """SE-05, ER-03: nor does the chain of what caused it."""
+    with pytest.raises(ConfigError) as caught:
+        config(options)
+    error: BaseException | None = caught.value
+    while error is not None:
+        assert SECRET not in str(error)
+        error = error.__cause__
+
+
+@pytest.mark.parametrize("name", [name.decode() for name in ADDRESS_VARIABLES])
+def test_no_error_shows_the_value_of_a_variable(name: str) -> None:
+    """ER-02: SS_REMOTE_HOST is named, not shown."""
+    for value in (f"{SECRET} {SECRET}", f"{SECRET}%", f"[{SECRET}]", f"{SECRET}é."):
+        assert SECRET not in usage_error({name: f"{value}|"})
+
+
+def test_a_configuration_shown_by_a_debugger_shows_no_argument() -> None:
+    """SE-05."""
+    asked = config(f"transport=obfs4;cert={SECRET};iat-mode=0")
+    assert SECRET not in repr(asked)
+
+
+PRINTABLE = st.text(st.characters(min_codepoint=0x20, max_codepoint=0x7E), max_size=9)
+
+
+@settings(database=None, deadline=None)
+@given(
+    st.lists(
+        st.tuples(
+            PRINTABLE.filter(bool) | st.sampled_from(["server", "arg-x"]), PRINTABLE
+        ),
+        max_size=5,
+    )
+)
+def test_the_line_for_clients_is_read_back(arguments: list[tuple[str, str]]) -> None:
+    """OG-12, SV-06: from what the server printed to what the client sends."""
+    asked = config(client_line("tomorrow", arguments))
+    assert (asked.transport, asked.arguments) == ("tomorrow", arguments)
+
+
+def test_options_that_were_written_by_us_stay_the_same_when_written_again() -> None:
+    """OG-12."""
+    text = r"transport=webtunnel;url=https://e.com/p?a\=b\;c"
+    pairs = [(option.key, option.value) for option in parse(text.encode())]
+    assert serialize(pairs) == text
+
+
+def test_the_program_has_no_name_that_begins_like_obfsproxy() -> None:
+    """FE-13: shadowsocks would then pass no SS_* at all."""
+    setup = ConfigParser()
+    setup.read(Path(__file__).parents[1] / "setup.cfg")
+    scripts = setup["options.entry_points"]["console_scripts"].split("\n")
+    names = [script.partition("=")[0].strip() for script in scripts if script]
+    assert names == ["pt-bridge"]
+    assert not any(name.startswith("obfsproxy") for name in names)

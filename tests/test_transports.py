@@ -1,0 +1,144 @@
+"""The catalogue of transports: whom it names, and what it asks for."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from pt_bridge.transports import (
+    LYREBIRD,
+    OBFS4PROXY,
+    PROGRAMS,
+    PROGRAMS_FOR_UNKNOWN,
+    TRANSPORTS,
+    Side,
+    side_of,
+)
+
+SIDES = [
+    (name, side)
+    for name, transport in TRANSPORTS.items()
+    for side in (transport.client, transport.server)
+    if side is not None
+]
+
+
+@pytest.mark.parametrize("name", TRANSPORTS)
+def test_a_transport_has_a_name_that_a_pt_can_have(name: str) -> None:
+    """PE-06: pt-spec 3.1."""
+    assert re.fullmatch("[a-zA-Z_][a-zA-Z0-9_]*", name)
+
+
+@pytest.mark.parametrize(("name", "side"), SIDES)
+def test_a_side_is_offered_by_a_program_and_takes_what_it_needs(
+    name: str, side: Side
+) -> None:
+    """SK-14: an entry that contradicts itself would refuse every line."""
+    assert side.programs, name
+    assert PROGRAMS.issuperset(side.programs)
+    for need in side.needs:
+        assert need, name
+        assert need <= side.takes
+
+
+@pytest.mark.parametrize("program", sorted(PROGRAMS))
+def test_a_program_is_a_name_and_no_path(program: str) -> None:
+    """SE-03: it is searched for, so nothing in a link can point at a file."""
+    assert "/" not in program
+    assert not program.startswith(("-", "."))
+
+
+@pytest.mark.parametrize(
+    ("name", "programs"),
+    [
+        ("obfs4", (LYREBIRD, OBFS4PROXY)),
+        ("webtunnel", (LYREBIRD, "webtunnel-client")),
+        ("snowflake", ("snowflake-client", LYREBIRD)),
+        ("conjure", ("conjure-client",)),
+    ],
+)
+def test_a_client_knows_its_programs_the_preferred_one_first(
+    name: str, programs: tuple[str, ...]
+) -> None:
+    """PF-1 to PF-5."""
+    side = side_of(name, server=False)
+    assert side is not None
+    assert side.programs == programs
+
+
+def test_a_servers_programs_may_be_others_than_a_clients() -> None:
+    """PF-4."""
+    side = side_of("webtunnel", server=True)
+    assert side is not None
+    assert side.programs == ("webtunnel-server",)
+
+
+@pytest.mark.parametrize("name", ["snowflake", "meek", "meek_lite", "conjure"])
+def test_a_transport_may_have_no_server_that_we_know(name: str) -> None:
+    """The catalogue says so, and does not guess."""
+    assert side_of(name, server=True) is None
+
+
+@pytest.mark.parametrize("server", [False, True])
+def test_a_transport_that_is_not_known_is_passed_through(*, server: bool) -> None:
+    """It needs nothing, and its programs are those that offer the most."""
+    side = side_of("tomorrow", server=server)
+    assert side is not None
+    assert side.programs == PROGRAMS_FOR_UNKNOWN
+    assert (side.needs, side.takes) == ((), frozenset())
+    assert side.missing(set()) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "missing"),
+    [
+        ("obfs4", "", ["cert", "iat-mode"]),
+        ("obfs4", "cert", ["iat-mode"]),
+        ("obfs4", "iat-mode", ["cert"]),
+        ("obfs4", "cert iat-mode", []),
+        ("obfs4", "node-id public-key", ["iat-mode"]),
+        ("obfs4", "node-id iat-mode", ["cert"]),
+        ("obfs4", "node-id public-key iat-mode", []),
+        ("obfs4", "cert iat-mode node-id other", []),
+        ("snowflake", "", ["ice", "url"]),
+        ("snowflake", "ice", ["url"]),
+        ("snowflake", "url", ["ice"]),
+        ("snowflake", "url ice", []),
+        ("webtunnel", "", ["url"]),
+        ("webtunnel", "url", []),
+        ("meek_lite", "front", ["url"]),
+        ("meek", "", ["url"]),
+        ("scramblesuit", "", ["password"]),
+        ("obfs2", "", []),
+        ("obfs3", "", []),
+    ],
+)
+def test_what_a_client_still_needs_is_named_for_the_nearest_way(
+    name: str, given: str, missing: list[str]
+) -> None:
+    """SK-14, PF-6: cert and iat-mode, or node-id, public-key and iat-mode."""
+    side = side_of(name, server=False)
+    assert side is not None
+    assert side.missing(set(given.split())) == missing
+
+
+@pytest.mark.parametrize(
+    ("name", "missing"),
+    [("obfs4", []), ("obfs3", []), ("obfs2", []), ("webtunnel", ["url"])],
+)
+def test_what_a_server_needs_is_not_what_a_client_needs(
+    name: str, missing: list[str]
+) -> None:
+    """PF-4, PO-08: webtunnel-server without url ends with exit code 0."""
+    side = side_of(name, server=True)
+    assert side is not None
+    assert side.missing(set()) == missing
+
+
+def test_a_side_takes_what_it_needs_and_what_else_is_named() -> None:
+    """SK-14."""
+    side = Side(("p",), needs=[frozenset({"a"}), frozenset({"b", "c"})], takes="d e")
+    assert side.takes == {"a", "b", "c", "d", "e"}
+    assert side.missing({"b", "c"}) == []
+    assert side.missing({"d"}) == ["a"]
