@@ -134,7 +134,11 @@ class Config:
             self.transport, side, own.get("exec"), trusted="exec" in owners_word
         )
         self.warnings: list[str] = []
-        if side is not None and self.transport in TRANSPORTS:
+        if self.transport not in TRANSPORTS:
+            nearest = _did_you_mean(self.transport, TRANSPORTS)
+            if nearest:
+                self.warnings = [f"pt-bridge knows no '{self.transport}'{nearest}"]
+        elif side is not None:
             _check_needs(self.transport, side, self.arguments, server=self.server)
             self.warnings = _strangers(self.transport, side, self.arguments)
         self.encoded_arguments = b""
@@ -153,6 +157,8 @@ class Config:
         self.start_timeout = own_options.seconds(
             own, "start-timeout", own_options.DEFAULT_START_TIMEOUT
         )
+        if not self.start_timeout:
+            raise OptionsError("start-timeout= must be more than 0 seconds")
         self.loglevel = (
             own_options.choice(own, "loglevel", own_options.LOG_LEVELS)
             or own_options.DEFAULT_LOG_LEVEL

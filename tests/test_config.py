@@ -363,6 +363,7 @@ BAD_SCHEME = "upstream-proxy= must begin with one of: socks5://, socks4a://, htt
         ("linger=s3cret", "linger= must be seconds, from 0 to 86400"),
         ("idle=s3cret", "idle= must be seconds, from 0 to 86400"),
         ("start-timeout=1m", "start-timeout= must be seconds, from 0 to 86400"),
+        ("start-timeout=0", "start-timeout= must be more than 0 seconds"),
         ("upstream-proxy=u:s3cret@h:1", BAD_SCHEME),
         ("loglevel=loud", "loglevel= must be one of: error, warning, info, debug"),
         ("=s3cret", "the plugin options have a '=' with no key before it at column 38"),
@@ -452,6 +453,8 @@ def test_arguments_that_a_transport_needs_and_takes_are_taken_in_silence(
 @pytest.mark.parametrize(
     ("options", "warnings"),
     [
+        ("transport=obsf4;a=b", ["pt-bridge knows no 'obsf4': did you mean 'obfs4'?"]),
+        ("transport=dust;a=b", []),
         ("crt=s3cret", ["obfs4 takes no 'crt': did you mean 'cert'?"]),
         ("logfil=x", ["obfs4 takes no 'logfil': did you mean 'logfile'?"]),
         ("zzz=1;zzz=2", ["obfs4 takes no 'zzz'"]),

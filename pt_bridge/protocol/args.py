@@ -83,7 +83,8 @@ def decode_server(text: str) -> list[tuple[str, str]]:
     """Read the list behind ``ARGS:`` of an SMETHOD line (pt-spec 3.3.3).
 
     Raises:
-        ProtocolError: a pair without ``=`` or without a key, or a lone backslash.
+        ProtocolError: a pair without ``=`` or without a key, a lone backslash, or what
+            no client could send.
     """
     pairs: list[tuple[str, str]] = []
     for item in _split(text, ",") if text else ():
@@ -91,6 +92,8 @@ def decode_server(text: str) -> list[tuple[str, str]]:
         if not key or not rest:
             raise ProtocolError("the PT's ARGS hold a pair that is not key=value")
         pairs.append((_unescape(key), _unescape("=".join(rest))))
+    if not is_printable(text):
+        raise ProtocolError("the PT's ARGS are not printable ASCII")
     return pairs
 
 

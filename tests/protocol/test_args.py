@@ -252,6 +252,14 @@ def test_args_that_end_with_a_lone_backslash_are_refused(text: str) -> None:
     assert str(caught.value) == "the PT's ARGS end with a lone backslash"
 
 
+@pytest.mark.parametrize("text", ["k=a\tb", "k=\x7f", "k=é"])
+def test_args_that_no_client_could_send_are_refused(text: str) -> None:
+    """SV-05, OG-13: they would make a client line that nobody can use."""
+    with pytest.raises(ProtocolError) as caught:
+        decode_server(text)
+    assert str(caught.value) == "the PT's ARGS are not printable ASCII"
+
+
 def encode_smethod(arguments: Arguments) -> str:
     r"""Write ARGS as goptlib does: a backslash before ``\ = ,``."""
 
