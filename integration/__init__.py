@@ -1,0 +1,1 @@
+"""pt-bridge with the real programs: shadowsocks-libev, obfs4proxy, lyrebird."""

@@ -1,0 +1,333 @@
+"""One machine with everything on it: it starts the programs, and cleans up."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+import signal
+from typing import TYPE_CHECKING
+
+from integration.endpoints import connect, connect_through, free_port
+from integration.programs import (
+    MARK,
+    Program,
+    find,
+    kill_marked,
+    marked,
+    path_folders,
+    wait_until_gone,
+)
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    import psutil
+
+    from integration.endpoints import Address
+
+PASSWORD = "the-password-of-shadowsocks"
+METHOD = "aes-128-gcm"
+# What tells clients of the server, in the log.
+OPTIONS_PATH = re.compile(r"plugin options(?: are)? in (\S+)$", re.MULTILINE)
+SECRETS = re.compile(r"\b(?:cert|password|private-key|drbg-seed)=([^;\s]{6,})")
+# setpriv: an ordinary user who still may read our checkout and our folders.
+NOBODY = 65534
+AS_NOBODY = (
+    f"--reuid={NOBODY}",
+    f"--regid={NOBODY}",
+    "--clear-groups",
+)
+NOBODYS_RIGHTS = ("dac_read_search",)
+
+
+class Machine:
+    """Starts programs in a folder of its own, and knows all that descends from them.
+
+    Attributes:
+        folder: where they run, and keep their state.
+        temporary: their TMPDIR.
+        secrets: what must be in no output.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        """Make one in an empty folder."""
+        self.folder = folder
+        self.temporary = folder / "tmp"
+        self.temporary.mkdir()
+        self.secrets = {PASSWORD}
+        self._mark = str(folder)
+        self._programs: list[Program] = []
+
+    def variables(self) -> dict[str, str]:
+        """Give the environment of what is run here."""
+        return {
+            "PATH": os.pathsep.join(path_folders()),
+            "HOME": str(self.folder),
+            "LANG": "C.UTF-8",
+            "XDG_STATE_HOME": str(self.folder / "state"),
+            "TMPDIR": str(self.temporary),
+            MARK: self._mark,
+        }
+
+    def start(
+        self,
+        name: str,
+        *arguments: str,
+        variables: dict[str, str] | None = None,
+        nobody: bool = False,
+        rights: Sequence[str] = (),
+    ) -> Program:
+        """Start a program.
+
+        Args:
+            name: a program in PATH.
+            arguments: its arguments.
+            variables: its environment, if not the usual one.
+            nobody: run it as an ordinary user, where we are not one.
+            rights: capabilities for this user, as AmbientCapabilities= gives them.
+        """
+        if variables is None:
+            variables = self.variables()
+        command = [find(name, path=variables.get("PATH")), *arguments]
+        if nobody and os.geteuid() == 0:
+            command[0] = self._without_rights(command[0])
+            given = ",+".join(["-all", *NOBODYS_RIGHTS, *rights])
+            setting = (f"--inh-caps={given}", f"--ambient-caps={given}")
+            command = [find("setpriv"), *AS_NOBODY, *setting, *command]
+        for argument in arguments:
+            self.secrets |= _secrets(argument)
+        program = Program(command, variables, self.folder)
+        self._programs.append(program)
+        return program
+
+    def _without_rights(self, path: str) -> str:
+        """Copy a program without its file capabilities.
+
+        Debian's ss-server has some, so the kernel would take from it, and from all that
+        it starts, the right to read our folders that we gave it.
+        """
+        if not path.startswith("/usr/bin/ss-"):
+            return path
+        copy = self.folder / os.path.basename(path)
+        shutil.copyfile(path, copy)
+        copy.chmod(0o755)
+        return str(copy)
+
+    def plugin(
+        self,
+        options: str | None,
+        *,
+        remote: Address = ("127.0.0.1", 1),
+        local: Address | None = None,
+        variables: dict[str, str] | None = None,
+        nobody: bool = False,
+    ) -> Program:
+        """Start pt-bridge as a plugin, without a host around it."""
+        local = local or ("127.0.0.1", free_port())
+        settings = {
+            **(self.variables() if variables is None else variables),
+            "SS_REMOTE_HOST": remote[0],
+            "SS_REMOTE_PORT": str(remote[1]),
+            "SS_LOCAL_HOST": local[0],
+            "SS_LOCAL_PORT": str(local[1]),
+        }
+        if options is not None:
+            settings["SS_PLUGIN_OPTIONS"] = options
+            self.secrets |= _secrets(options)
+        return self.start("pt-bridge", variables=settings, nobody=nobody)
+
+    def pt_bridge(
+        self,
+        role: str,
+        options: str,
+        *flags: str,
+        local: Address,
+        remote: Address,
+        variables: dict[str, str] | None = None,
+    ) -> Program:
+        """Start ``pt-bridge client`` or ``pt-bridge server``."""
+        return self.start(
+            "pt-bridge",
+            role,
+            f"--local={local[0]}:{local[1]}",
+            f"--remote={remote[0]}:{remote[1]}",
+            f"--plugin-opts={options}",
+            *flags,
+            variables=variables,
+        )
+
+    def ss_server(
+        self,
+        port: int,
+        options: str,
+        *,
+        hosts: Sequence[str] = ("127.0.0.1",),
+        variables: dict[str, str] | None = None,
+        nobody: bool = False,
+        rights: Sequence[str] = (),
+    ) -> Program:
+        """Start ss-server with pt-bridge for its plugin."""
+        arguments = [
+            *(word for host in hosts for word in ("-s", host)),
+            *("-p", str(port), "-k", PASSWORD, "-m", METHOD),
+            *("--plugin", "pt-bridge", "--plugin-opts", options),
+        ]
+        return self.start(
+            "ss-server", *arguments, variables=variables, nobody=nobody, rights=rights
+        )
+
+    def ss_local(
+        self,
+        port: int,
+        socks_port: int,
+        options: str,
+        *,
+        hosts: Sequence[str] = ("127.0.0.1",),
+        variables: dict[str, str] | None = None,
+    ) -> Program:
+        """Start ss-local with pt-bridge for its plugin."""
+        arguments = [
+            *(word for host in hosts for word in ("-s", host)),
+            *("-p", str(port), "-l", str(socks_port), "-k", PASSWORD, "-m", METHOD),
+            *("--plugin", "pt-bridge", "--plugin-opts", options),
+        ]
+        if all(":" in host for host in hosts):
+            arguments += ["-b", "127.0.0.1"]  # else it would choose ::1, too
+        return self.start("ss-local", *arguments, variables=variables)
+
+    def client_options(self, server: Program) -> str:
+        """Wait until a server is ready; read what its clients must use."""
+        server.wait_for("ready: ")
+        path = OPTIONS_PATH.findall(server.text)[-1]
+        with open(path, encoding="utf-8") as file:
+            options = file.read()
+        assert options.endswith("\n")
+        self.secrets |= _secrets(options)
+        return options.strip()
+
+    def chain(
+        self,
+        *,
+        server_options: str = "server;transport=obfs4",
+        client_options: str = "",
+        server_hosts: Sequence[str] = ("127.0.0.1",),
+        client_hosts: Sequence[str] = ("127.0.0.1",),
+        variables: dict[str, str] | None = None,
+    ) -> Chain:
+        """Start ss-server and ss-local with a tunnel between them.
+
+        Args:
+            server_options: the server's plugin options.
+            client_options: added to what the server says that clients must use.
+            server_hosts: where the server listens.
+            client_hosts: where the client looks for the server.
+            variables: the environment, if not the usual one.
+        """
+        port, socks_port = free_port(), free_port()
+        server = self.ss_server(
+            port, server_options, hosts=server_hosts, variables=variables
+        )
+        options = self.client_options(server)
+        await_ss_server(server)
+        client = self.ss_local(
+            port,
+            socks_port,
+            f"{options}{client_options}",
+            hosts=client_hosts,
+            variables=variables,
+        )
+        await_ss_local(client)
+        return Chain(server, client, port, socks_port, options)
+
+    def processes(self) -> dict[str, list[psutil.Process]]:
+        """Give everything that runs here, by name."""
+        found: dict[str, list[psutil.Process]] = {}
+        for process in marked(self._mark):
+            found.setdefault(process.name(), []).append(process)
+        return found
+
+    def nothing_is_left(self) -> None:
+        """Wait until no process is left here; fail where one is."""
+        wait_until_gone(self._mark)
+
+    def close(self) -> None:
+        """End everything, and look at what was said and left (SE-05, LC-09)."""
+        for program in self._programs:
+            if program.runs:
+                program.signal(signal.SIGTERM)
+        try:
+            for program in self._programs:
+                program.wait()
+            self.nothing_is_left()
+        finally:
+            kill_marked(self._mark)
+            for program in self._programs:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(program.pid, signal.SIGKILL)
+                program.close()
+        self._no_secret_was_told()
+
+    def _no_secret_was_told(self) -> None:
+        logs = [path.read_text() for path in self.folder.rglob("*.log")]
+        for path in self.folder.rglob("client-options.txt"):
+            self.secrets |= _secrets(path.read_text())
+        for text in [*(program.text for program in self._programs), *logs]:
+            assert "Traceback" not in text, text
+            assert "internal error" not in text, text
+            told = [secret for secret in self.secrets if secret in text]
+            assert not told, f"secrets in the output: {told}\n{text}"
+
+
+class Chain:
+    """ss-local and ss-server with a tunnel between them.
+
+    Attributes:
+        server: ss-server.
+        client: ss-local.
+        port: the server's, the PT's own.
+        socks_port: ss-local's.
+        options: what the server said that clients must use.
+    """
+
+    def __init__(
+        self,
+        server: Program,
+        client: Program,
+        port: int,
+        socks_port: int,
+        options: str,
+    ) -> None:
+        """Take both ends, which are ready."""
+        self.server = server
+        self.client = client
+        self.port = port
+        self.socks_port = socks_port
+        self.options = options
+
+    def connect(self, target: Address) -> socket.socket:
+        """Connect to a service through the chain."""
+        return connect_through(self.socks_port, target)
+
+
+def await_ss_server(server: Program) -> None:
+    """Wait until ss-server itself accepts: it says so before it does."""
+    line = server.wait_for("tcp server listening at ")
+    host, _, port = line.rpartition(" ")[2].rpartition(":")
+    connect((host.strip("[]"), int(port))).close()
+
+
+def await_ss_local(client: Program) -> None:
+    """Wait until ss-local and its plugin accept.
+
+    ss-local may be there first, and does not try a plugin again that is not.
+    """
+    client.wait_for("listening at ")
+    client.wait_for("ready: ")
+
+
+def _secrets(options: str) -> set[str]:
+    return set(SECRETS.findall(options))

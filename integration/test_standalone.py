@@ -1,0 +1,215 @@
+"""``pt-bridge client`` and ``pt-bridge server``, with no shadowsocks around them."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+from typing import TYPE_CHECKING
+
+import pytest
+
+from integration.endpoints import (
+    MIB,
+    SocksProxy,
+    connect,
+    digest,
+    download,
+    free_port,
+    read,
+    read_to_end,
+    read_until_reset,
+    upload,
+)
+from integration.programs import DEADLINE, find
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import psutil
+
+    from integration.endpoints import Address, Service
+    from integration.machine import Machine
+    from integration.programs import Program
+
+TUNNELS = 100
+USER, PROXY_PASSWORD = "a-user", "a-proxy-password"
+
+
+class Pair:
+    """A standalone client and server, with a tunnel between them.
+
+    Attributes:
+        server: ``pt-bridge server``.
+        client: ``pt-bridge client``.
+        local: where the client listens.
+        remote: where the server's PT listens.
+    """
+
+    def __init__(self, machine: Machine, service: Service, extra: str = "") -> None:
+        """Start both; `extra` is added to the client's options."""
+        self.local: Address = ("127.0.0.1", free_port())
+        self.remote: Address = ("127.0.0.1", free_port())
+        self.server = machine.pt_bridge(
+            "server",
+            "transport=obfs4;exec=obfs4proxy",
+            local=service.address,
+            remote=self.remote,
+        )
+        options = machine.client_options(self.server)
+        self.client: Program = machine.pt_bridge(
+            "client",
+            f"{options};exec=obfs4proxy{extra}",
+            local=self.local,
+            remote=self.remote,
+        )
+        self.client.wait_for("ready: ")
+
+
+@pytest.fixture
+def pair(machine: Machine, service: Service) -> Pair:
+    """Give a client and a server that are ready."""
+    return Pair(machine, service)
+
+
+@pytest.fixture
+def proxy(service: Service) -> Iterator[SocksProxy]:
+    """Give the user's own SOCKS5 proxy."""
+    proxy = SocksProxy(USER, PROXY_PASSWORD)
+    yield proxy
+    proxy.close()
+
+
+def test_10_mib_go_each_way_around_a_plain_service(
+    pair: Pair, service: Service
+) -> None:
+    """Issue 2, item 4."""
+    with connect(pair.local) as sock:
+        assert upload(sock, 10 * MIB) == digest(10 * MIB)
+    with connect(pair.local) as sock:
+        assert download(sock, 10 * MIB) == digest(10 * MIB)
+    for program in (pair.client, pair.server):
+        assert program.stop() == 0
+        assert program.stdout == b""  # FE-19
+
+
+def test_an_end_from_the_server_reaches_the_client(pair: Pair) -> None:
+    """RL-02: an answer that ends by closing, with nothing else in between."""
+    with connect(pair.local) as sock:
+        sock.sendall(b"GIVE 3000019\n")
+        assert read_to_end(sock) == (3_000_019, digest(3_000_019))
+
+
+def test_an_answer_comes_after_the_client_has_half_closed(
+    pair: Pair, service: Service
+) -> None:
+    """RL-03, RL-04: what was asked before the half-close is still answered whole."""
+    with connect(pair.local) as sock:
+        sock.sendall(b"LATE 1048576\n")
+        sock.shutdown(socket.SHUT_WR)
+        # By the time that another tunnel has done its work, the end was seen.
+        with connect(pair.local) as other:
+            assert download(other, 1000) == digest(1000)
+        service.answer.set()
+        assert read_to_end(sock) == (MIB, digest(MIB))
+
+
+def test_downloads_that_the_pts_death_cuts_end_with_a_reset(
+    machine: Machine, pair: Pair
+) -> None:
+    """RL-11: a cut transfer must not look complete.
+
+    pt-bridge has passed on all that there is, so it hears the tunnels' ends at once: of
+    some of them before it hears of the death.
+    """
+    socks = []
+    try:
+        for _ in range(TUNNELS):
+            socks.append(connect(pair.local))
+            socks[-1].sendall(b"HALF 20000\n")
+        for sock in socks:
+            read(sock, 10_000)
+        _pt_of(machine, pair.client).kill()
+        assert [read_until_reset(sock) for sock in socks] == [True] * TUNNELS
+    finally:
+        for sock in socks:
+            sock.close()
+    assert pair.client.wait() == 75
+    assert "obfs4proxy was killed by SIGKILL" in pair.client.last_of_pt_bridge()
+
+
+def test_a_download_that_is_cut_at_full_speed_ends_with_a_reset(
+    machine: Machine, pair: Pair
+) -> None:
+    """RL-11: the same with the client behind, and buffers full everywhere."""
+    with connect(pair.local) as sock:
+        sock.sendall(b"GIVE %d\n" % (1024 * MIB))
+        read(sock, 10 * MIB)
+        _pt_of(machine, pair.client).kill()
+        assert read_until_reset(sock)
+
+
+def _pt_of(machine: Machine, program: Program) -> psutil.Process:
+    (bridge,) = [
+        process
+        for process in machine.processes()["pt-bridge"]
+        if process.pid == program.pid
+    ]
+    (pt,) = bridge.children()
+    return pt
+
+
+def test_all_goes_through_the_users_proxy(
+    machine: Machine, service: Service, proxy: SocksProxy
+) -> None:
+    """Issue 2, item 3; PE-07, PE-08: with a user name and a password."""
+    machine.secrets.add(PROXY_PASSWORD)
+    url = f"socks5://{USER}:{PROXY_PASSWORD}@127.0.0.1:{proxy.port}"
+    pair = Pair(machine, service, f";upstream-proxy={url}")
+    with connect(pair.local) as sock:
+        assert upload(sock, MIB) == digest(MIB)
+    with connect(pair.local) as sock:
+        assert download(sock, MIB) == digest(MIB)
+    assert proxy.targets == [pair.remote, pair.remote]
+    assert proxy.carried > 2 * MIB
+
+
+@pytest.mark.parametrize("what", ["is dead", "refuses the password"])
+def test_nothing_goes_around_a_proxy_that(
+    machine: Machine, service: Service, proxy: SocksProxy, what: str
+) -> None:
+    """SE-09: the connection is reset, and the server hears of nobody."""
+    machine.secrets.add("not-its-password")
+    port = proxy.port if what == "refuses the password" else free_port()
+    local = ("127.0.0.1", free_port())
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        options = (
+            f"transport=obfs3;upstream-proxy=socks5://{USER}:not-its-password"
+            f"@127.0.0.1:{port};exec=obfs4proxy"
+        )
+        client = machine.pt_bridge(
+            "client", options, local=local, remote=server.getsockname()
+        )
+        client.wait_for("ready: ")
+        with connect(local) as sock:
+            sock.sendall(b"GIVE 1\n")
+            assert read_until_reset(sock)
+        client.wait_for("a connection failed")
+        assert client.runs
+        server.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            server.accept()
+    assert proxy.targets == []
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["help", "options"], ["--version"]])
+def test_the_installed_program_explains_itself(arguments: list[str]) -> None:
+    """Issue 2, item 4."""
+    done = subprocess.run(
+        [find("pt-bridge"), *arguments],
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE,
+        check=True,
+    )
+    assert done.stderr == ""
+    assert "pt-bridge" in done.stdout
