@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import struct
+import sys
 
 NO_LINGER = struct.pack("ii", 1, 0)
 
@@ -33,3 +34,12 @@ def half_close(sock: socket.socket) -> None:
         sock.shutdown(socket.SHUT_WR)
     except OSError:  # gone already
         pass
+
+
+def unsent(sock: socket.socket) -> int:
+    """Give how many of the bytes sent the peer's system has not taken yet."""
+    import fcntl
+    import termios
+
+    answer = fcntl.ioctl(sock, termios.TIOCOUTQ, bytes(4))
+    return int.from_bytes(answer, sys.byteorder)

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pt_bridge.connection import half_close, reset
+from pt_bridge.connection import half_close, reset, unsent
 from pt_bridge.pump import CopyPump, Drain, End
 
 if TYPE_CHECKING:
@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Callable
 
-# How long a leg that is done with may take to send its own EOF.
+# How long the peer of a leg that is done with may take nothing of what it was sent, or
+# leave out its own EOF (seconds).
 DRAIN_LIMIT = 10.0
 
 
@@ -42,14 +43,16 @@ class Tunnel:
     __slots__ = (
         "_down",
         "_drain",
+        "_drain_limit",
         "_ended",
         "_far",
+        "_host_is_gone",
         "_idle",
         "_linger",
         "_loop",
         "_near",
         "_pt_is_ending",
-        "_pt_stopped_reading",
+        "_pt_was_reset",
         "_timer",
         "_up",
         "_up_done",
@@ -65,6 +68,7 @@ class Tunnel:
         idle: float | None,
         pt_is_ending: Callable[[], bool],
         ended: Callable[[Tunnel], None],
+        drain_limit: float = DRAIN_LIMIT,
     ) -> None:
         """Join two sockets and start to move bytes.
 
@@ -76,6 +80,7 @@ class Tunnel:
             idle: seconds that both may be silent, or None for no limit.
             pt_is_ending: tells whether an EOF from the PT comes from its death.
             ended: called once, when both sockets are closed.
+            drain_limit: seconds without progress after which a leg is given up.
         """
         self._loop = loop
         self._near = near
@@ -84,10 +89,12 @@ class Tunnel:
         self._idle = idle
         self._pt_is_ending = pt_is_ending
         self._ended = ended
+        self._drain_limit = drain_limit
         self._up = CopyPump(loop, near, far, self._up_ended)
         self._down = CopyPump(loop, far, near, self._down_ended)
         self._up_done = False
-        self._pt_stopped_reading = False
+        self._pt_was_reset = False
+        self._host_is_gone = False
         self._drain: Drain | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._up.start()
@@ -110,21 +117,24 @@ class Tunnel:
     def _up_ended(self, how: End) -> None:
         self._up_done = True
         match how:
-            case End.EOF if self._drain is not None:
+            case End.SOURCE_RESET:
+                self.reset()
+            case End.EOF if self._host_is_gone:
                 self._finish_far()
             case End.EOF:
                 self._await_answer()
-            case End.SOURCE_RESET:
+            case _ if self._host_is_gone:
                 self.reset()
-            case End.SINK_RESET | End.SINK_CLOSED if self._drain is not None:
-                self.reset()
-            case End.SINK_RESET | End.SINK_CLOSED:
-                # What the PT sent before it closed is still to be read.
-                self._pt_stopped_reading = True
+            case End.SINK_RESET:
+                # What the PT sent before is still to be read.
+                self._pt_was_reset = True
+            case End.SINK_CLOSED:
+                # The same, and its EOF; the host talks to nobody until then.
+                self._drain = Drain(self._loop, self._near, _do_nothing)
 
     def _down_ended(self, how: End) -> None:
         match how:
-            case End.EOF if self._pt_stopped_reading or self._pt_is_ending():
+            case End.EOF if self._pt_was_reset or self._pt_is_ending():
                 self.reset()
             case End.EOF:
                 self._finish_near()
@@ -134,8 +144,10 @@ class Tunnel:
                 self._finish_far()
             case End.SINK_CLOSED:
                 # What the host sent before it closed is still to be read.
+                self._host_is_gone = True
                 self._drain = Drain(self._loop, self._far, self.reset)
-                self._check_silence()
+                self._cancel_timer()
+                self._wait_for(self._far, self._up, self.reset)
 
     def _await_answer(self) -> None:
         self._up.last = self._loop.time()
@@ -143,18 +155,15 @@ class Tunnel:
 
     def _check_silence(self) -> None:
         """End a tunnel that was silent for too long, or look again later."""
-        waits_for_answer = self._up_done and self._drain is None
-        limit = self._linger if waits_for_answer else self._idle
-        if self._drain is not None:
-            limit = DRAIN_LIMIT
+        limit = self._linger if self._up_done else self._idle
         assert limit is not None  # else nothing would have asked
         silent = self._loop.time() - max(self._up.last, self._down.last)
-        if waits_for_answer and self._down.is_blocked:
+        if self._up_done and (self._down.is_blocked or unsent(self._near)):
             silent = 0.0  # the answer is there, and the host is slow to take it
         self._cancel_timer()
         if silent < limit:
             self._timer = self._loop.call_later(limit - silent, self._check_silence)
-        elif waits_for_answer:
+        elif self._up_done:
             # All that the host sent is with the PT, which may pass it on in peace.
             self._stop()
             reset(self._near)
@@ -168,21 +177,32 @@ class Tunnel:
         self._stop()
         self._far.close()
         half_close(self._near)
-        if self._up_done:
-            self._close()
-        else:
-            self._drain_until_end(self._near)
+        self._drain = Drain(self._loop, self._near, self._close)
+        self._wait_for(self._near, self._down, self._close)
 
     def _finish_far(self) -> None:
         """The host is gone: give the PT its EOF, and time to pass everything on."""
         self._stop()
         self._near.close()
         half_close(self._far)
-        self._drain_until_end(self._far)
+        self._drain = Drain(self._loop, self._far, self._close)
+        self._wait_for(self._far, self._up, self._close)
 
-    def _drain_until_end(self, leg: socket.socket) -> None:
-        self._drain = Drain(self._loop, leg, self._close)
-        self._timer = self._loop.call_later(DRAIN_LIMIT, self._close)
+    def _wait_for(
+        self,
+        leg: socket.socket,
+        pump: CopyPump,
+        give_up: Callable[[], None],
+        taken_before: int | None = None,
+    ) -> None:
+        """Give a leg up once its peer takes nothing more of what was pumped to it."""
+        taken = pump.moved - unsent(leg)
+        if taken == taken_before:
+            give_up()
+        else:
+            self._timer = self._loop.call_later(
+                self._drain_limit, self._wait_for, leg, pump, give_up, taken
+            )
 
     def _close(self) -> None:
         self._stop()
@@ -202,3 +222,7 @@ class Tunnel:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+
+def _do_nothing() -> None:
+    pass

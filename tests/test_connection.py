@@ -1,0 +1,73 @@
+"""What is done to every TCP connection, seen from its other end."""
+
+from __future__ import annotations
+
+import socket
+
+import pytest
+
+from pt_bridge.connection import half_close, prepare, reset, unsent
+from tests.tcp import (
+    closing,
+    noise,
+    pair,
+    read,
+    read_to_end,
+    turn_until,
+    wait_for_hangup,
+    write,
+)
+
+
+def test_a_prepared_connection_waits_for_nothing_and_notices_a_dead_peer() -> None:
+    """RL-05: TCP_NODELAY and SO_KEEPALIVE; non-blocking from accept to close."""
+    with socket.socket() as sock:
+        prepare(sock)
+        assert not sock.getblocking()
+        assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+        assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+
+
+def test_a_reset_does_not_look_like_an_end() -> None:
+    """SK-13: a cut transfer must not look complete."""
+    outer, inner = pair()
+    with closing((outer, inner)):
+        reset(inner)
+        assert inner.fileno() == -1
+        wait_for_hangup(outer)
+        with pytest.raises(ConnectionResetError):
+            outer.recv(1)
+
+
+async def test_a_half_closed_connection_still_hears() -> None:
+    """RL-03: the answer comes after the question's end."""
+    outer, inner = pair()
+    with closing((outer, inner)):
+        half_close(inner)
+        assert await read_to_end(outer) == b""
+        answer = noise(100)
+        await write(outer, answer)
+        assert await read(inner, 100) == answer
+
+
+def test_a_connection_that_is_gone_can_be_reset_and_half_closed() -> None:
+    """RL-10: whatever the peer did before, nothing is raised."""
+    outer, inner = pair()
+    with closing((outer, inner)):
+        reset(outer)
+        wait_for_hangup(inner)
+        half_close(inner)
+        reset(inner)
+        half_close(inner)
+        reset(inner)
+
+
+async def test_what_the_peer_has_not_taken_is_known() -> None:
+    """RL-04: a slow host is not a silent one."""
+    outer, inner = pair(receive_buffer=4096)
+    with closing((outer, inner)):
+        assert unsent(outer) == 0
+        sent = outer.send(noise(100_000))
+        assert 0 < unsent(outer) <= sent
+        await read(inner, sent)
+        await turn_until(lambda: unsent(outer) == 0)
