@@ -30,9 +30,10 @@ BIND_INTERVAL = 0.05
 FIRST_BYTE_PATIENCE = 0.25
 MAX_PARKED = 1024
 ACCEPTS_AT_ONCE = 64
-# How long accepting stops when the system is out of descriptors (seconds).
+# How long accepting stops when the system cannot do it, for lack of descriptors or
+# memory, or for a fault of the network (seconds).
 PAUSE = 0.1
-OUT_OF_RESOURCES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+OUT_OF_DESCRIPTORS = frozenset({errno.EMFILE, errno.ENFILE})
 FIRST_UNPRIVILEGED_PORT = 1024
 # What programs in Go write when they cannot listen.
 WORDS = {
@@ -56,6 +57,11 @@ def bind(address: Address, *, patience: float = BIND_PATIENCE) -> socket.socket:
     while True:
         try:
             return _listen(address)
+        except socket.gaierror as error:
+            raise ListenError(
+                f"cannot listen on port {address.port}: the host cannot be resolved: "
+                f"{str(error.strerror).lower()}; give an IP address"
+            ) from None
         except OSError as error:
             if error.errno != errno.EADDRINUSE or time.monotonic() > deadline:
                 raise explain(error.errno or 0, address.port) from None
@@ -95,9 +101,10 @@ def explain(error: int, port: int) -> ListenError:
         return ListenError(f"{why}, {_held_by(port)}")
     if error == errno.EACCES and port < FIRST_UNPRIVILEGED_PORT:
         return ListenError(
-            f"{why}; ports below 1024 need a right: under systemd add "
-            f"AmbientCapabilities=CAP_NET_BIND_SERVICE to the unit, or run "
-            f"'sysctl net.ipv4.ip_unprivileged_port_start={port}'"
+            f"{why}; ports below 1024 need a right: run "
+            f"'sysctl net.ipv4.ip_unprivileged_port_start={port}', or under systemd "
+            f"add AmbientCapabilities=CAP_NET_BIND_SERVICE to the unit (with Debian's "
+            f"ss-server only the first helps: its file capabilities hide the second)"
         )
     if error == errno.EADDRNOTAVAIL:
         return ListenError(
@@ -251,22 +258,20 @@ class Listener:
             try:
                 sock, _ = self._sock.accept()
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+                self._complained = False  # all who waited are in
                 return
             except OSError as error:
-                if error.errno not in OUT_OF_RESOURCES:
-                    raise
                 self._pause()
                 self._resume = self._loop.call_later(PAUSE, self._accept_more)
-                self._say(
-                    f"no connection can be accepted now: {os.strerror(error.errno)}; "
-                    f"raise the limit of open files (LimitNOFILE=)"
-                )
+                why = os.strerror(error.errno or 0).lower()
+                if error.errno in OUT_OF_DESCRIPTORS:
+                    why = f"{why}; raise the limit of open files (LimitNOFILE=)"
+                self._say(f"no connection can be accepted now: {why}")
                 return
-            self._complained = False
             self._park(sock)
 
     def _say(self, text: str) -> None:
-        """Complain once for each time that accepting stops."""
+        """Complain once, until all who have to wait are in."""
         if not self._complained:
             self._complained = True
             self._complain(text)
