@@ -67,9 +67,15 @@ class DescriptorHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write the line, if that can be done now."""
-        line = self.format(record).encode("utf-8", "backslashreplace") + b"\n"
+        try:
+            text = self.format(record)
+        except Exception:  # a mistake in the call
+            self.handleError(record)
+            return
+        line = text.encode("utf-8", "backslashreplace") + b"\n"
         if len(line) > MAX_LINE:
-            line = line[: MAX_LINE - 4] + b"...\n"
+            whole = line[: MAX_LINE - 4].decode("utf-8", "ignore")
+            line = whole.encode() + b"...\n"
         try:
             if self._poll.poll(0):
                 os.write(self._descriptor, line)

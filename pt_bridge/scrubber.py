@@ -18,15 +18,18 @@ MIN_SECRET = 6
 # What PTs print of arguments that we never saw: a server's own cert, for one.
 SECRET_ARGUMENT = re.compile(
     r"\b(cert|password|private-key|public-key|node-id|drbg-seed|shared-secret"
-    r"|sqscreds|sqsqueue|url)(\\?=)(?:\\.|[^\s;,\"'\\])+"
+    r"|sqscreds|sqsqueue|url)(\\?=[\"']?)(?:\\.|[^\s;,\"'\\])+"
 )
-USER_INFO = re.compile(r"://[^/@\s]+@")
+USER_INFO = re.compile(r"://[^/\s]+@")
 URL_HOST = re.compile(r"://(?:[^/@\s]*@)?([^/:?#\s]+)")
 IPV4 = re.compile(r"(?<!\d)(?:\d{1,3}\.){3}\d{1,3}(?!\d)")
 IPV6 = re.compile(r"(?<!\w)[0-9A-Fa-f]*:[0-9A-Fa-f.]*:[0-9A-Fa-f:.]*")
 # A text with this many colons is no time of day.
 MANY_COLONS = 5
-CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+# C0, C1, line ends, what turns the direction of text around, lone surrogates.
+CONTROL = re.compile(
+    r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
+)
 
 
 def one_line(text: str) -> str:
@@ -81,12 +84,15 @@ class Scrubber:
 
 
 def _spellings(secret: str) -> set[str]:
-    """Give a secret as it is, and as options, SOCKS, ARGS and TOR_PT_* escape it."""
+    """Give a secret as it is, and as options, SOCKS, ARGS and TOR_PT_* escape it.
+
+    In options, and where tor writes them, a value's '=' may stand bare.
+    """
     return {
         secret,
         *(
             re.sub(rf"([{special}])", r"\\\1", secret)
-            for special in (r"\\=;", r"\\=,", r"\\:;", r"\\:;=")
+            for special in (r"\\=;", r"\\;", r"\\=,", r"\\:;", r"\\:;=")
         ),
     }
 
@@ -102,7 +108,7 @@ def _scrub_ipv4(match: re.Match[str]) -> str:
 def _scrub_ipv6(match: re.Match[str]) -> str:
     token = match[0].rstrip(".")
     # "dial tcp 2001:db8::1: refused", and "::" as it is
-    if token.endswith(":") and not token.endswith("::"):
+    if token.endswith(":") and (token.endswith(":::") or not token.endswith("::")):
         token = token[:-1]
     rest = match[0][len(token) :]
     try:

@@ -1,0 +1,299 @@
+"""What is taken out of our words, and what stays."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pt_bridge.protocol.args import encode_client, encode_server
+from pt_bridge.protocol.options import serialize
+from pt_bridge.scrubber import MIN_SECRET, Scrubber, one_line
+
+GONE = "[scrubbed]"
+
+
+@pytest.mark.parametrize(
+    ("text", "scrubbed"),
+    [
+        ("198.51.100.7", GONE),
+        ("198.51.100.7:4321", f"{GONE}:4321"),
+        ("dial tcp 198.51.100.7:443: refused.", f"dial tcp {GONE}:443: refused."),
+        ("from=198.51.100.7, to=203.0.113.5", f"from={GONE}, to={GONE}"),
+        ("It is 198.51.100.7.", f"It is {GONE}."),
+        ("x198.51.100.7x", f"x{GONE}x"),
+        ("300.1.1.1", GONE),
+        ("010.000.000.007", GONE),
+        ("10.0.0.1 192.168.1.1", f"{GONE} {GONE}"),
+    ],
+)
+def test_ipv4_addresses_go(text: str, scrubbed: str) -> None:
+    """SE-06: wherever they stand; port numbers stay."""
+    assert Scrubber()(text) == scrubbed
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "2001:db8::1",
+        "2001:DB8::1",
+        "2001:db8:0:0:0:0:0:1",
+        "2001:0db8:0000:0000:0000:0000:0000:0001",
+        "2001:db8::",
+        "::2",
+        "fe80::1",
+        "::ffff:198.51.100.7",
+        "::ffff:c633:6407",
+        "64:ff9b::198.51.100.7",
+        "2001:db8:0:0:0:0:198.51.100.7",
+        "1:2:3:4:5:6:7::",
+    ],
+)
+@pytest.mark.parametrize(
+    "sentence",
+    [
+        "{}",
+        "[{}]:443",
+        "dial tcp [{}]:443: connect: refused",
+        "lookup {}: no such host",
+        "It is {}.",
+        "({}), '{}', \"{}\"",
+        "from={} to {}%eth0",
+        "a\t{}\tb",
+        "{}/64",
+    ],
+)
+def test_ipv6_addresses_go_in_all_spellings(address: str, sentence: str) -> None:
+    """SE-06: and with them what tells them apart."""
+    text = sentence.format(*[address] * 3)
+    assert Scrubber()(text) == sentence.format(*[GONE] * 3)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["2001:db8:0:0:0:0:0:1:443", "2001:db8::1:443", "1:2:3:4:5:6:7:8:9", "1::2::3"],
+)
+def test_what_is_nearly_an_ipv6_address_goes_too(text: str) -> None:
+    """SE-06: better safe; an address with a port and without brackets, for one."""
+    assert Scrubber()(f"at {text}") == f"at {GONE}"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "127.0.0.1:1984",
+        "127.1.2.3",
+        "0.0.0.0:443",
+        "[::1]:1984",
+        "::1",
+        "[::]:443",
+        "listening on ::",
+        "::ffff:127.0.0.1",
+        "::ffff:0.0.0.0",
+        "at 12:34:56",
+        "at 12:34:56.789",
+        "2026-11-22 12:34:56 UTC",
+        "2026-11-22T12:34:56Z",
+        "00:00:00:00",
+        "obfs4proxy 0.0.14",
+        "3.3.5 and 1.0.0~rc3-3",
+        "port 8388",
+        "std::string",
+        "a:b",
+        "error: a: b: c",
+        "https://example.com/path",
+        "",
+    ],
+)
+def test_what_tells_nobody_anything_stays(text: str) -> None:
+    """SE-06: loopback and wildcards, ports, times of day, versions."""
+    assert Scrubber()(text) == text
+
+
+# Secrets
+
+NASTY = r"ab=cd;ef\gh:ij,kl=="
+
+
+@pytest.mark.parametrize(
+    "spelled",
+    [
+        NASTY,
+        NASTY.upper(),
+        serialize([("own", NASTY)]).partition("=")[2],
+        encode_client([("own", NASTY)]).decode().partition("=")[2],
+        encode_server("obfs4", [("own", NASTY)]).partition("=")[2],
+        re.sub(r"([\\=,])", r"\\\1", NASTY),
+        re.sub(r"([\\;])", r"\\\1", NASTY),
+    ],
+    ids=["plain", "upper", "options", "SOCKS", "TOR_PT", "ARGS", "bare ="],
+)
+@pytest.mark.parametrize("addresses", [True, False])
+def test_a_secret_goes_however_it_is_escaped(spelled: str, *, addresses: bool) -> None:
+    """SE-05: at all levels, the unsafe one included."""
+    scrub = Scrubber(addresses=addresses)
+    scrub.add(secrets=[NASTY])
+    assert scrub(f"own={spelled} and so on") == f"own={GONE} and so on"
+
+
+def test_a_secret_that_begins_with_another_goes_whole() -> None:
+    """SE-05."""
+    scrub = Scrubber()
+    scrub.add(secrets=["secret-1", "secret-12345"])
+    scrub.add(secrets=["secret-123"])
+    assert scrub("secret-12345") == GONE
+
+
+def test_a_short_value_is_no_secret() -> None:
+    """SE-05: iat-mode=0 would take every 0 out of the log."""
+    scrub = Scrubber()
+    scrub.add(secrets=["0", "x" * (MIN_SECRET - 1), ""])
+    text = "iat-mode=0 xxxxx 2026"
+    assert scrub(text) == text
+
+
+@pytest.mark.parametrize("addresses", [True, False])
+@pytest.mark.parametrize(
+    ("text", "scrubbed"),
+    [
+        ("ARGS:cert=AbC/12+3,iat-mode=0", f"ARGS:cert={GONE},iat-mode=0"),
+        ("cert=AbC;iat-mode=0", f"cert={GONE};iat-mode=0"),
+        ("cert=AbC\\=\\=;iat-mode=0", f"cert={GONE};iat-mode=0"),
+        (r"cert\=AbC\;x", rf"cert\={GONE}"),
+        ('cert="AbC" iat', f'cert="{GONE}" iat'),
+        ("cert='AbC' iat", f"cert='{GONE}' iat"),
+        ("password=x private-key=y", f"password={GONE} private-key={GONE}"),
+        ("node-id=1 drbg-seed=2", f"node-id={GONE} drbg-seed={GONE}"),
+        ("shared-secret=z sqscreds=q", f"shared-secret={GONE} sqscreds={GONE}"),
+        ("url=https://e.com/path?a=b x", f"url={GONE} x"),
+        ("concert=Mozart", "concert=Mozart"),
+        ("copy cert= here", "copy cert= here"),
+    ],
+)
+def test_arguments_that_we_never_saw_go_by_their_names(
+    text: str, scrubbed: str, *, addresses: bool
+) -> None:
+    """SE-05: a server's own cert, an argument in a PT's complaint."""
+    assert Scrubber(addresses=addresses)(text) == scrubbed
+
+
+@pytest.mark.parametrize(
+    ("text", "scrubbed"),
+    [
+        ("socks5://user:pass@proxy:1080", f"socks5://{GONE}@proxy:1080"),
+        ("http://u:p@ss@127.0.0.1:8080/", f"http://{GONE}@127.0.0.1:8080/"),
+        ("https://example.com/@home", "https://example.com/@home"),
+        ("user@host", "user@host"),
+    ],
+)
+def test_the_user_and_password_of_a_proxy_go(text: str, scrubbed: str) -> None:
+    """SE-05: in PROXY-ERROR lines, for one."""
+    assert Scrubber(addresses=False)(text) == scrubbed
+
+
+# Names
+
+
+@pytest.mark.parametrize(
+    ("text", "scrubbed"),
+    [
+        ("lookup bridge.example: no such host", f"lookup {GONE}: no such host"),
+        ("Bridge.EXAMPLE:443", f"{GONE}:443"),
+        ("www.bridge.example.", f"www.{GONE}."),
+        ("drawbridge.example", "drawbridge.example"),
+        ("bridge.examples", "bridge.examples"),
+        ("my-bridge.example", "my-bridge.example"),
+        ("bridgexexample", "bridgexexample"),
+        ("front.example", GONE),
+        ("localhost", "localhost"),
+    ],
+)
+def test_host_names_go_as_whole_names_in_any_case(text: str, scrubbed: str) -> None:
+    """SE-06: SS_REMOTE_HOST, and the hosts in the arguments' URLs."""
+    scrub = Scrubber()
+    scrub.add(
+        names=["bridge.example", "localhost", ""],
+        secrets=["https://front.example/path", "http://localhost:8080/"],
+    )
+    assert scrub(text) == scrubbed
+
+
+def test_what_is_learned_later_counts_too() -> None:
+    """SV-06: a server's cert is known only when its PT is ready."""
+    scrub = Scrubber()
+    scrub.add(names=["bridge.example"])
+    scrub.add(secrets=["the-cert-of-it"])
+    assert scrub("bridge.example the-cert-of-it") == f"{GONE} {GONE}"
+
+
+def test_the_owner_may_leave_addresses_in() -> None:
+    """SE-05, SE-06: unsafe-logging; of secrets it lifts nothing."""
+    scrub = Scrubber(addresses=False)
+    scrub.add(names=["bridge.example"], secrets=["https://front.example/secret"])
+    text = "198.51.100.7 [2001:db8::1]:443 bridge.example front.example"
+    assert scrub(text) == text
+    assert scrub("https://front.example/secret") == GONE
+
+
+# Any address, in any sentence
+
+SEPARATORS = " \t,;=()[]<>{}'\"/|@!?"
+words = st.text(st.characters(codec="utf-8"), max_size=30)
+separators = st.sampled_from(SEPARATORS)
+
+
+def is_secret(ip: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
+    inner = getattr(ip, "ipv4_mapped", None) or ip
+    return not (inner.is_loopback or inner.is_unspecified)
+
+
+@given(st.ip_addresses(v=4).filter(is_secret), words, words, separators, separators)
+def test_no_ipv4_address_gets_through(
+    ip: ipaddress.IPv4Address, before: str, after: str, left: str, right: str
+) -> None:
+    """SE-06: pt-spec 4."""
+    scrub = Scrubber()
+    text = f"{before}{left}{ip}{right}{after}"
+    assert f"{left}{ip}{right}" not in scrub(text)
+    assert str(ip) not in scrub(f"tcp {ip}:443: {after.replace(str(ip), '')}")
+
+
+@given(st.ip_addresses(v=6).filter(is_secret), words, words, separators, separators)
+def test_no_ipv6_address_gets_through(
+    ip: ipaddress.IPv6Address, before: str, after: str, left: str, right: str
+) -> None:
+    """SE-06: short, long and in upper case."""
+    scrub = Scrubber()
+    for spelled in (ip.compressed, ip.exploded, ip.compressed.upper()):
+        text = f"{before}{left}{spelled}{right}{after}"
+        assert f"{left}{spelled}{right}" not in scrub(text)
+        assert f"[{spelled}]" not in scrub(f"tcp [{spelled}]:443: {after}")
+
+
+@given(words)
+def test_scrubbing_never_fails(text: str) -> None:
+    """RL-10: whatever a PT writes; and a scrubbed text stays as it is."""
+    scrub = Scrubber()
+    scrub.add(secrets=["a-long-secret"], names=["bridge.example"])
+    once = scrub(text)
+    assert scrub(once) == once
+
+
+# one_line
+
+
+@given(st.text())
+def test_one_line_is_one_line(text: str) -> None:
+    """SE-08: and it can be written."""
+    line = one_line(text)
+    assert len(line.splitlines()) <= 1
+    line.encode()
+
+
+def test_what_is_no_control_character_stays() -> None:
+    """SE-08: other people's languages are no attack."""
+    text = "Verbindung verweigert: \u00fc\u4e2d\u6587\U0001f512 \\n"
+    assert one_line(text) == text
