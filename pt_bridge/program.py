@@ -69,7 +69,8 @@ def find(
             f"{forbidden} is not executable by this user: run 'chmod +x {forbidden}', "
             f"or install the PT again"
         )
-    package = PACKAGES.get(names[-1], os.path.basename(names[-1]))
+    name = os.path.basename(names[-1])
+    package = PACKAGES.get(name, name)
     raise ProgramError(
         f"no PT program was found: looked for {' and '.join(names)} in "
         f"{', '.join(folders)}; install it (Debian: apt install {package})"

@@ -81,7 +81,7 @@ def persistent(config: Config, variables: Mapping[bytes, bytes]) -> str:
 def _private(folder: str) -> str:
     """Make a folder that only we can write to, or see that it is one (SE-02)."""
     try:
-        os.makedirs(folder, PRIVATE, exist_ok=True)
+        _make(folder)
         found = os.lstat(folder)
     except OSError as error:
         raise _cannot(folder, error) from None
@@ -97,6 +97,14 @@ def _private(folder: str) -> str:
     return folder
 
 
+def _make(folder: str) -> None:
+    """Make a folder and those above it that are missing, 0700 each (SE-01)."""
+    parent = os.path.dirname(folder)
+    if not os.path.exists(parent):
+        _make(parent)
+    os.makedirs(folder, PRIVATE, exist_ok=True)
+
+
 def _cannot(path: str, error: OSError) -> StateError:
     why = os.strerror(error.errno or 0).lower()
     return StateError(f"cannot write the state directory {path}: {why}; {HELP}")
@@ -110,16 +118,18 @@ def temporary(variables: Mapping[bytes, bytes]) -> Iterator[str]:
         StateError: there is nowhere to make it.
     """
     with contextlib.ExitStack() as stack:
-        folder = None
+        folder, why = None, ""
         for parent in _parents(variables):
             _remove_stale(parent)
-            with contextlib.suppress(OSError):
+            try:
                 folder = stack.enter_context(_held(parent))
                 break
+            except OSError as error:
+                why = os.strerror(error.errno or 0).lower()
         if folder is None:
             raise StateError(
-                "there is nowhere to make a temporary folder: set TMPDIR to one that "
-                "this user may write to"
+                f"there is nowhere to make a temporary folder ({why}): set TMPDIR to "
+                f"one that this user may write to"
             )
         yield folder
 
@@ -202,7 +212,7 @@ def write_client_options(folder: str, text: str) -> tuple[str, str | None]:
     try:
         with (
             contextlib.suppress(FileNotFoundError),
-            open(path, encoding="utf-8") as old,
+            open(path, encoding="utf-8", errors="replace") as old,
         ):
             before = old.read().strip()
         new_path = f"{path}.new"

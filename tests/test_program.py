@@ -1,0 +1,190 @@
+"""Where the PT's executable is looked for: real files in real folders."""
+
+from __future__ import annotations
+
+import errno
+import os
+import subprocess
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pt_bridge.errors import ProgramError
+from pt_bridge.program import USUAL_FOLDERS, explain, find, search_path
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+NAME, OTHER = "pt-bridge-test-pt", "pt-bridge-test-other"
+
+
+def executable(folder: Path, name: str = NAME, *, bits: int = 0o755) -> str:
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / name
+    path.write_text("#!/bin/sh\n")
+    path.chmod(bits)
+    return str(path)
+
+
+def path_of(*folders: object) -> dict[bytes, bytes]:
+    return {b"PATH": os.fsencode(os.pathsep.join(map(str, folders)))}
+
+
+def test_folders_are_searched_in_the_order_of_path(tmp_path: Path) -> None:
+    """SE-03."""
+    first = executable(tmp_path / "a")
+    executable(tmp_path / "b")
+    folders = path_of(tmp_path / "empty", tmp_path / "a", tmp_path / "b")
+    assert find([NAME], folders, "/") == first
+
+
+def test_the_preferred_name_comes_before_the_first_folder(tmp_path: Path) -> None:
+    """SE-03: obfs4proxy, wherever it is, before lyrebird."""
+    executable(tmp_path / "a", OTHER)
+    preferred = executable(tmp_path / "b", NAME)
+    folders = path_of(tmp_path / "a", tmp_path / "b")
+    assert find([NAME, OTHER], folders, "/") == preferred
+    os.unlink(preferred)
+    assert find([NAME, OTHER], folders, "/") == str(tmp_path / "a" / OTHER)
+
+
+@pytest.mark.parametrize(
+    ("path", "here", "searched"),
+    [
+        ("/here:/usr/bin", "/here", ["/usr/bin"]),
+        ("/:/usr/bin", "/", ["/usr/bin"]),
+        ("/here", "/here", []),
+        ("/usr/bin:/here", "/here", ["/usr/bin", "/here"]),
+        ("/here:/here:/bin", "/here", ["/here", "/bin"]),
+        ("/elsewhere:/usr/bin", "/here", ["/elsewhere", "/usr/bin"]),
+        (":bin:./x:../y:/bin:", "/here", ["/bin"]),
+        ("", "/here", []),
+    ],
+)
+def test_the_working_directory_in_front_of_path_is_not_believed(
+    path: str, here: str, searched: list[str]
+) -> None:
+    """SE-03: shadowsocks-libev puts it there; relative entries mean the same."""
+    assert search_path({b"PATH": path.encode()}, here) == searched
+
+
+def test_a_program_in_the_working_directory_is_not_run(tmp_path: Path) -> None:
+    """SE-03: whoever may write there would be us."""
+    executable(tmp_path)
+    with pytest.raises(ProgramError):
+        find([NAME], path_of(tmp_path, ".", ""), str(tmp_path))
+
+
+def test_without_path_the_usual_folders_are_searched() -> None:
+    """FE-15: trojan-go gives us none."""
+    found = find(["sh"], {}, "/")
+    assert os.path.dirname(found) in USUAL_FOLDERS
+    assert os.access(found, os.X_OK)
+
+
+def test_tor_browser_at_home_is_searched_last(tmp_path: Path) -> None:
+    """SE-03: it brings its own PTs."""
+    pts = "tor-browser/Browser/TorBrowser/Tor/PluggableTransports"
+    path = executable(tmp_path / pts)
+    assert find([NAME], {b"HOME": os.fsencode(tmp_path)}, "/") == path
+    with pytest.raises(ProgramError):
+        find([NAME], {b"HOME": b"relative"}, "/")
+
+
+def test_the_owner_may_name_a_path(tmp_path: Path) -> None:
+    """SE-03: PATH is not asked; relative to where the owner stands."""
+    path = executable(tmp_path / "bin")
+    assert find([path], {}, "/") == path
+    assert find([f"bin/{NAME}"], {}, str(tmp_path)) == path
+    assert find([f"./{NAME}"], {}, str(tmp_path / "bin")) == f"{tmp_path}/bin/./{NAME}"
+
+
+@pytest.mark.parametrize("bits", [0o644, 0o600, 0o000])
+def test_a_file_that_may_not_be_executed_is_told_of(tmp_path: Path, bits: int) -> None:
+    """ER-07: what to do, by its path."""
+    path = executable(tmp_path, bits=bits)
+    for names, variables in (([NAME], path_of(tmp_path)), ([path], {})):
+        with pytest.raises(ProgramError) as caught:
+            find(names, variables, "/")
+        assert str(caught.value).startswith(f"{path} is not executable by this user")
+        assert f"'chmod +x {path}'" in str(caught.value)
+
+
+def test_a_file_that_may_be_executed_comes_before_one_that_may_not(
+    tmp_path: Path,
+) -> None:
+    """ER-07: further down in PATH, too."""
+    executable(tmp_path / "a", bits=0o644)
+    path = executable(tmp_path / "b")
+    assert find([NAME], path_of(tmp_path / "a", tmp_path / "b"), "/") == path
+
+
+def test_a_folder_of_that_name_is_no_program(tmp_path: Path) -> None:
+    """ER-07."""
+    (tmp_path / NAME).mkdir()
+    with pytest.raises(ProgramError, match="no PT program was found"):
+        find([NAME], path_of(tmp_path), "/")
+
+
+def test_where_nothing_is_found_all_that_was_tried_is_listed(tmp_path: Path) -> None:
+    """ER-07: names and folders, each once, and what to install."""
+    variables = {**path_of(tmp_path, "/usr/bin"), b"HOME": b"/home/me"}
+    with pytest.raises(ProgramError) as caught:
+        find([NAME, OTHER], variables, "/")
+    text = str(caught.value)
+    folders = text.partition(" in ")[2].partition(";")[0].split(", ")
+    assert folders[:2] == [str(tmp_path), "/usr/bin"]
+    assert set(folders) > set(USUAL_FOLDERS)
+    assert len(set(folders)) == len(folders)
+    assert any(each.startswith("/home/me/tor-browser/") for each in folders)
+    assert f"looked for {NAME} and {OTHER} in " in text
+    assert text.endswith(f"apt install {OTHER})")
+
+
+@pytest.mark.parametrize(
+    ("path", "package"),
+    [
+        ("/nowhere/obfs4proxy", "obfs4proxy"),
+        ("/nowhere/webtunnel-client", "webtunnel"),
+        ("/nowhere/webtunnel-server", "webtunnel"),
+    ],
+)
+def test_the_package_is_named_as_debian_names_it(path: str, package: str) -> None:
+    """ER-07: not every package has its program's name."""
+    with pytest.raises(ProgramError) as caught:
+        find([path], {}, "/")
+    assert str(caught.value).endswith(f"(Debian: apt install {package})")
+
+
+@pytest.mark.parametrize(
+    ("number", "words"),
+    [
+        (errno.EACCES, ["permission denied", "AppArmor", "noexec"]),
+        (errno.EPERM, ["operation not permitted", "AppArmor", "sandbox"]),
+        (errno.ENOENT, ["no such file or directory", "for another machine"]),
+        (errno.ENOEXEC, ["exec format error", "for another machine"]),
+    ],
+)
+def test_why_the_system_did_not_start_it_is_told(number: int, words: list[str]) -> None:
+    """ER-07: the path, the errno's text, and what it may mean."""
+    text = str(explain("/opt/pt", OSError(number, "x")))
+    assert text.startswith("cannot start /opt/pt: ")
+    assert all(word in text for word in words)
+
+
+def test_other_trouble_is_told_in_the_systems_words() -> None:
+    """ER-07."""
+    text = str(explain("/opt/pt", OSError(errno.ENOMEM, "x")))
+    assert text == "cannot start /opt/pt: cannot allocate memory"
+
+
+@pytest.mark.parametrize("content", ["not a program", "#!/nowhere/interpreter\n"])
+def test_what_the_system_says_of_a_broken_file_is_understood(
+    tmp_path: Path, content: str
+) -> None:
+    """ER-07: half a download, or one for another machine."""
+    path = executable(tmp_path)
+    (tmp_path / NAME).write_text(content)
+    with pytest.raises(OSError, match=NAME) as caught:
+        subprocess.run([path], check=False)
+    assert "it is broken, or for another machine" in str(explain(path, caught.value))
