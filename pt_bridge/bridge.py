@@ -100,8 +100,12 @@ class Bridge:
             proxy=self._config.upstream_proxy is not None,
         )
         logger.info("starting %s", path)
-        async with Child(path, {**inherited, **variables}, launch) as self._child:
+        everything = {**inherited, **variables}
+        async with Child(path, everything, launch, self._learn) as self._child:
             yield self._child
+
+    def _learn(self, launch: Launch) -> None:
+        """Take note of what the PT has said of its start so far."""
 
     def _report_ready(self, launch: Launch, where: str) -> None:
         logger.info("ready: %s, %s", launch.program, where)

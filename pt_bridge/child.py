@@ -45,7 +45,11 @@ class Child:
     """
 
     def __init__(
-        self, path: str, environment: Mapping[bytes, bytes], launch: Launch
+        self,
+        path: str,
+        environment: Mapping[bytes, bytes],
+        launch: Launch,
+        learn: Callable[[Launch], None] | None = None,
     ) -> None:
         """Prepare a PT; entering the block starts it.
 
@@ -53,10 +57,14 @@ class Child:
             path: the executable's absolute path.
             environment: all that it gets for an environment.
             launch: takes what it says; not used before.
+            learn: called after everything that `launch` took, and before the next line
+                is logged.
         """
         self.launch = launch
         self.pid = 0
         self._path = path
+        self._learn = learn
+        self._told_to_end = False
         self._environment = environment
         self._loop = asyncio.get_running_loop()
         self._ready: asyncio.Future[None] = self._loop.create_future()
@@ -143,6 +151,9 @@ class Child:
 
     def end(self) -> None:
         """Tell the PT to end, in both ways that there are (pt-spec 3.4); at once."""
+        if self._told_to_end:
+            return
+        self._told_to_end = True
         if self._process.stdin is not None:
             with contextlib.suppress(OSError):
                 self._process.stdin.close()
@@ -235,6 +246,8 @@ class Child:
                 logger.debug("< %s", text)
             case _:
                 remark = self.launch.receive(message)
+                if self._learn is not None:
+                    self._learn(self.launch)
                 if remark:
                     logger.debug("! the PT printed %s", remark)
                 if self.launch.state is State.READY and not self._ready.done():
@@ -271,7 +284,11 @@ class Child:
             return "ended"
         if status.si_code == os.CLD_EXITED:
             return f"ended with exit code {status.si_status}"
-        return f"was killed by {signal.Signals(status.si_status).name}"
+        try:
+            name = signal.Signals(status.si_status).name
+        except ValueError:  # a real-time signal; it has only a number
+            name = f"signal {status.si_status}"
+        return f"was killed by {name}"
 
     def _exit_status(self) -> os.waitid_result | None:
         """Ask how the PT ended, without reaping it; None while it runs."""

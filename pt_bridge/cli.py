@@ -38,6 +38,8 @@ def main() -> int:
     """Run pt-bridge; give its exit code (see the README's table)."""
     _open_standard_descriptors()
     os.umask(PRIVATE_UMASK)
+    # Inherited ignored, it would take from us how the PT ended (waitid(2), NOTES).
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     arguments = sys.argv[1:]
     if arguments and arguments not in HOST_ARGUMENTS:
         from pt_bridge import command_line
@@ -99,9 +101,8 @@ async def _bridge(config: Config, scrub: Scrubber, sock: socket.socket | None) -
 
         bridge = ClientBridge(config, os.environb, sock)
     loop = asyncio.get_running_loop()
-    for number in STOP_SIGNALS:
-        if signal.getsignal(number) is not signal.SIG_IGN:
-            loop.add_signal_handler(number, bridge.stop)
+    for number in _stop_signals():
+        loop.add_signal_handler(number, bridge.stop)
     await bridge.run()
 
 
@@ -140,17 +141,30 @@ def _open_standard_descriptors() -> None:
                 os.open(os.devnull, os.O_RDWR)  # the lowest that is free: this one
 
 
-def _stop_at_once_when_asked() -> None:
-    """Until there is a bridge to stop, a stop is simply our end."""
-    for number in STOP_SIGNALS:
-        if signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, lambda *_: os._exit(0))
+def _stop_at_once_when_asked(code: int = 0) -> None:
+    """Where there is no bridge to stop, a stop is simply our end."""
+    for number in _stop_signals():
+        signal.signal(number, lambda *_: os._exit(code))
+
+
+def _stop_signals() -> list[signal.Signals]:
+    """Give the signals that stop us: not those that nohup or a script has ignored.
+
+    SIGTERM does in any case: a host that inherited it ignored would wait for us without
+    end (conformance HQ-03).
+    """
+    return [
+        number
+        for number in STOP_SIGNALS
+        if number is signal.SIGTERM or signal.getsignal(number) is not signal.SIG_IGN
+    ]
 
 
 def _fail(error: PtBridgeError, code: int, config: Config | None) -> int:
     """Say on stderr, as the last line, what is wrong; give the exit code."""
     from pt_bridge.scrubber import one_line
 
+    _stop_at_once_when_asked(code)
     name = f"pt-bridge[{config.transport}]" if config is not None else "pt-bridge"
     line = one_line(_scrubber(config)(f"{name}: error: {error}"))
     try:
@@ -158,6 +172,5 @@ def _fail(error: PtBridgeError, code: int, config: Config | None) -> int:
     except OSError:  # nobody listens
         pass
     if config is None or config.plugin:
-        _stop_at_once_when_asked()
         time.sleep(max(0.0, STARTED + MIN_LIFE - time.monotonic()))
     return code

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import os
 from typing import TYPE_CHECKING, NoReturn
 
 from pt_bridge import __version__
@@ -14,6 +16,7 @@ from pt_bridge.transports import TRANSPORTS
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+STDOUT = 1
 DESCRIPTION = """\
 Tor's Pluggable Transports (obfs4proxy, lyrebird, webtunnel, snowflake, ...) as a
 shadowsocks plugin. shadowsocks starts it by itself:
@@ -66,7 +69,8 @@ def main(arguments: Sequence[str], run: Callable[[Callable[[], Config]], int]) -
     except UsageError as error:
         return run(_raises(error))
     if given.command == "help":
-        print(help_options(), end="")  # noqa: T201
+        with contextlib.suppress(BrokenPipeError):  # `... | head`
+            os.write(STDOUT, help_options().encode())
         return 0
     if given.command is None:
         return run(_raises(UsageError("say what to be: client or server")))
@@ -91,7 +95,13 @@ def _config(given: argparse.Namespace) -> Config:
     }
     if given.command == SERVER:
         flags["server"] = None
-    return Config(variables, plugin=False, flags=flags)
+    config = Config(variables, plugin=False, flags=flags)
+    if config.server != (given.command == SERVER):
+        raise UsageError(
+            "the plugin options say 'server' and the command says 'client': run "
+            "'pt-bridge server', or leave 'server' out"
+        )
+    return config
 
 
 def _parser() -> Parser:

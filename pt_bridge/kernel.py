@@ -18,7 +18,6 @@ LINUX = sys.platform == "linux"
 PR_SET_PDEATHSIG = 1  # prctl(2)
 PF_EXITING = 0x4  # include/linux/sched.h
 FLAGS_FIELD = 6  # of /proc/PID/stat, counted behind the name, proc(5)
-SIGNALS_TO_RESET = (signal.SIGPIPE, signal.SIGABRT, signal.SIGHUP, signal.SIGINT)
 
 
 def raise_descriptor_limit() -> int:
@@ -45,9 +44,10 @@ def before_exec() -> Callable[[], None]:
     parent = os.getpid()
     prctl = ctypes.CDLL(None, use_errno=True).prctl if LINUX else None
     number = ctypes.c_ulong(signal.SIGKILL)
+    catchable = signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}
 
     def prepare() -> None:
-        for each in SIGNALS_TO_RESET:
+        for each in catchable:
             signal.signal(each, signal.SIG_DFL)
         if prctl is not None:
             prctl(PR_SET_PDEATHSIG, number)

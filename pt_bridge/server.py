@@ -76,9 +76,12 @@ class ServerBridge(Bridge):
         except TransportError as error:
             raise explain_text(error.reason, port) or error from error
 
+    def _learn(self, launch: Launch) -> None:
+        # At once: a line that the PT logs next may hold its secrets.
+        self._scrubber.add(secrets=[value for _, value in launch.arguments])
+
     def _announce(self, folder: str, launch: Launch) -> None:
         """Tell the operator what clients must use."""
-        self._scrubber.add(secrets=[value for _, value in launch.arguments])
         line = own_options.client_line(launch.transport, launch.arguments)
         path, before = state.write_client_options(folder, line)
         if before is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import inspect
 import os
 from typing import TYPE_CHECKING, Any
@@ -10,8 +11,11 @@ from typing import TYPE_CHECKING, Any
 import psutil
 import pytest
 
+from tests.processes import Bench, FakePt
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 TEST_DEADLINE = 60.0  # seconds: generous, the machines are noisy
 
@@ -47,3 +51,17 @@ def nothing_left() -> Iterator[None]:
         if os.path.exists(f"/proc/self/fd/{fd}")
     }
     assert not left, f"descriptors left: {left}"
+
+
+@pytest.fixture
+def pt(tmp_path: Path) -> Iterator[FakePt]:
+    """A fake PT that a test starts by itself."""
+    with contextlib.closing(FakePt(tmp_path / "bin")) as fake:
+        yield fake
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterator[Bench]:
+    """A place to run the whole program in; what still runs at the end is killed."""
+    with contextlib.ExitStack() as stack:
+        yield Bench(tmp_path, stack)

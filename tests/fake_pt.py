@@ -1,0 +1,428 @@
+#!/usr/bin/env python3
+"""A pluggable transport that does what a scenario says, misbehaving included.
+
+`tests.processes.FakePt` installs it under a PT's name. Beside it, with its own name in
+front, are: ``.scenario``, one step a line; ``.report``, which it writes at its start:
+how it was started; ``.events``, a FIFO that it tells what happens; ``.gate``, a FIFO
+that the step ``await`` reads one byte of. The steps:
+
+    say TEXT            a line on stdout
+    raw TEXT            bytes on stdout, in Python's escapes, and no LF
+    write TEXT          a line on stderr
+    client [P [B,...]]  listen for SOCKS, and say CMETHOD; P is socks5 or socks4, B what
+                        to do with each connection, the last for all that follow:
+                        relay, refuse, reject, garbage, cut or silent
+    server [WORDS]      listen on TOR_PT_SERVER_BINDADDR, and say SMETHOD, with WORDS
+    server-at A [WORDS] the same, but say that it listens on A
+    tell TEXT           an event
+    await               wait until the test opens the gate
+    flood FD MIB        write so many MiB of lines to that descriptor
+    deaf                from now on, SIGTERM and the end of stdin are events, no more
+    fork                start a grandchild that keeps stdout open, and ignores SIGTERM
+    exit CODE           end
+    die SIGNAL          end by that signal, which has a number
+
+Behind the last step it runs until it is told to end (pt-spec 3.4).
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sys
+import threading
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+HANDSHAKE_LIMIT = 5.0  # seconds, as in goptlib
+CHUNK = 64 * 1024
+LINE = b"x" * 127 + b"\n"
+SPECIAL = "\\=;"
+GO_WORDS = {
+    13: "bind: permission denied",
+    98: "bind: address already in use",
+    99: "bind: cannot assign requested address",
+}
+
+
+class Hangup(Exception):
+    """Raised when a peer breaks the rules, and its connection must be closed."""
+
+
+class Reader:
+    """Reads exact numbers of bytes, and tells whether more came than was asked for."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+        self.rest = b""
+
+    def take(self, number: int) -> bytes:
+        """Give so many bytes."""
+        while len(self.rest) < number:
+            more = self._sock.recv(1024)
+            if not more:
+                raise Hangup
+            self.rest += more
+        data, self.rest = self.rest[:number], self.rest[number:]
+        return data
+
+    def take_until_nul(self) -> bytes:
+        """Give the bytes before the next NUL, and take that too."""
+        data = b""
+        while (byte := self.take(1)) != b"\0":
+            data += byte
+        return data
+
+    def in_step(self) -> None:
+        """See that nothing came before its turn, as the real ones do."""
+        if self.rest:
+            raise Hangup
+
+
+class Pt:
+    """One run of the fake."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._deaf = False
+        self._forked = False
+        self._listeners: list[socket.socket] = []
+        self._lock = threading.Lock()
+        self._behaviours: Iterator[str] = iter(())
+        self._events: int | None = None
+
+    def run(self) -> None:
+        """Play the scenario."""
+        self._report()
+        if os.path.exists(f"{self._path}.events"):
+            self._events = os.open(f"{self._path}.events", os.O_WRONLY)
+        self.tell(f"started {os.getpid()}")
+        signal.signal(signal.SIGTERM, self._on_term)
+        _thread(self._watch_stdin)
+        with open(f"{self._path}.scenario", encoding="utf-8") as file:
+            steps = file.read().split("\n")
+        for step in filter(None, steps):
+            name, _, text = step.partition(" ")
+            getattr(self, f"step_{name.replace('-', '_')}")(text)
+        while True:
+            signal.pause()
+
+    def _report(self) -> None:
+        descriptors = {}
+        for name in os.listdir("/proc/self/fd"):
+            try:
+                descriptors[int(name)] = os.readlink(f"/proc/self/fd/{name}")
+            except FileNotFoundError:  # the one that listed them
+                pass
+        umask = os.umask(0o077)
+        report = {
+            "arguments": sys.argv,
+            "descriptors": descriptors,
+            "environment": dict(os.environb),
+            "folder": os.getcwd(),
+            "group": os.getpgid(0),
+            "pid": os.getpid(),
+            "umask": umask,
+        }
+        # A file that is there is complete.
+        with open(f"{self._path}.report.new", "w", encoding="utf-8") as file:
+            file.write(repr(report))
+        os.replace(f"{self._path}.report.new", f"{self._path}.report")
+
+    def tell(self, text: str) -> None:
+        """Tell the test what happened."""
+        if self._events is not None:
+            os.write(self._events, f"{text}\n".encode())
+
+    def _on_term(self, *_: object) -> None:
+        if not self._deaf:
+            os._exit(0)
+        self.tell("ignored SIGTERM")
+
+    def _watch_stdin(self) -> None:
+        while os.read(0, CHUNK):
+            pass
+        if os.environ.get("TOR_PT_EXIT_ON_STDIN_CLOSE") == "1" and not self._deaf:
+            os._exit(0)
+        self.tell("ignored EOF")
+
+    # -- the steps that are not about connections --------------------------------------
+
+    def step_say(self, text: str) -> None:
+        self._write(1, f"{text}\n".encode())
+
+    def step_raw(self, text: str) -> None:
+        self._write(1, text.encode("latin-1").decode("unicode_escape").encode("latin1"))
+
+    def step_write(self, text: str) -> None:
+        self._write(2, f"{text}\n".encode())
+
+    def step_tell(self, text: str) -> None:
+        self.tell(text)
+
+    def step_await(self, _: str) -> None:
+        gate = os.open(f"{self._path}.gate", os.O_RDONLY)
+        os.read(gate, 1)
+        os.close(gate)
+
+    def step_flood(self, text: str) -> None:
+        descriptor, size = map(int, text.split())
+        block = LINE * (CHUNK // len(LINE))
+        for _ in range(size * 1024 * 1024 // len(block)):
+            self._write(descriptor, block)
+
+    def step_deaf(self, _: str) -> None:
+        self._deaf = True
+
+    def step_fork(self, _: str) -> None:
+        pid = os.fork()
+        if pid == 0:
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+            self.tell(f"forked {os.getpid()}")
+            while True:
+                signal.pause()
+
+    def step_exit(self, text: str) -> None:
+        os._exit(int(text))
+
+    def step_die(self, text: str) -> None:
+        number = int(text)
+        if number not in (signal.SIGKILL, signal.SIGSTOP):
+            signal.signal(number, signal.SIG_DFL)  # Python ignores SIGPIPE, for one
+        os.kill(os.getpid(), number)
+
+    def _write(self, descriptor: int, data: bytes) -> None:
+        while data:
+            data = data[os.write(descriptor, data) :]
+
+    # -- client ------------------------------------------------------------------------
+
+    def step_client(self, text: str) -> None:
+        protocol, _, behaviours = text.partition(" ")
+        protocol = protocol or "socks5"
+        self._behaviours = _last_for_ever(behaviours or "relay")
+        listener = self._listen("127.0.0.1", 0)
+        host, port = listener.getsockname()[:2]
+        name = os.environ["TOR_PT_CLIENT_TRANSPORTS"]
+        self.step_say(f"CMETHOD {name} {protocol} {host}:{port}")
+        talk = self._socks5 if protocol == "socks5" else self._socks4
+        _thread(self._accept, listener, talk)
+
+    def _socks5(self, sock: socket.socket) -> None:
+        with self._lock:
+            behaviour = next(self._behaviours)
+        self.tell("accepted")
+        reader = Reader(sock)
+        arguments = self._negotiate(sock, reader, behaviour)
+        version, command, _, kind = reader.take(4)
+        if kind == 1:
+            host = socket.inet_ntop(socket.AF_INET, reader.take(4))
+        elif kind == 3:
+            host = reader.take(reader.take(1)[0]).decode("ascii")
+        else:
+            host = socket.inet_ntop(socket.AF_INET6, reader.take(16))
+        port = int.from_bytes(reader.take(2), "big")
+        reader.in_step()
+        if (version, command) != (5, 1):
+            raise Hangup
+        self.tell(f"asked {host} {port} {arguments!r}")
+        failure = b"\x05\x01\x00\x01" + bytes(6)
+        self._connect(
+            sock, host, port, behaviour, (b"\x05\0\0\x01" + bytes(6), failure)
+        )
+
+    def _negotiate(self, sock: socket.socket, reader: Reader, behaviour: str) -> bytes:
+        """Choose a method, and give the arguments that came with it."""
+        version, number = reader.take(2)
+        methods = reader.take(number)
+        if behaviour == "garbage":
+            sock.sendall(b"HTTP/1.0 400 Bad Request\r\n\r\n")
+        if behaviour == "silent":
+            reader.take(1)
+        if version != 5 or behaviour == "garbage":
+            raise Hangup
+        method = 2 if 2 in methods else 0 if 0 in methods else 0xFF
+        sock.sendall(bytes([5, method]))
+        reader.in_step()
+        if method == 0xFF:
+            raise Hangup
+        if method == 0:
+            return b""
+        version, length = reader.take(2)
+        user = reader.take(length)
+        length = reader.take(1)[0]
+        password = reader.take(length)
+        arguments = user if password == b"\0" else user + password
+        refused = version != 1 or not user or not password or not _parses(arguments)
+        sock.sendall(b"\x01\x01" if refused or behaviour == "reject" else b"\x01\x00")
+        reader.in_step()
+        if refused or behaviour == "reject":
+            raise Hangup
+        return arguments
+
+    def _socks4(self, sock: socket.socket) -> None:
+        with self._lock:
+            behaviour = next(self._behaviours)
+        self.tell("accepted")
+        reader = Reader(sock)
+        if reader.take(2) != b"\x04\x01":
+            raise Hangup
+        port = int.from_bytes(reader.take(2), "big")
+        host = socket.inet_ntop(socket.AF_INET, reader.take(4))
+        arguments = reader.take_until_nul()
+        reader.in_step()
+        self.tell(f"asked {host} {port} {arguments!r}")
+        granted, refused = b"\0\x5a" + bytes(6), b"\0\x5b" + bytes(6)
+        self._connect(sock, host, port, behaviour, (granted, refused))
+
+    def _connect(
+        self,
+        sock: socket.socket,
+        host: str,
+        port: int,
+        behaviour: str,
+        answers: tuple[bytes, bytes],
+    ) -> None:
+        granted, refused = answers
+        if behaviour == "cut":
+            sock.sendall(granted[:3])
+            raise Hangup
+        if behaviour == "refuse":
+            sock.sendall(refused)
+            raise Hangup
+        try:
+            far = socket.create_connection((host, port), HANDSHAKE_LIMIT)
+        except OSError:
+            sock.sendall(refused)
+            raise Hangup from None
+        sock.sendall(granted)
+        _relay(sock, far)
+
+    # -- server ------------------------------------------------------------------------
+
+    def step_server(self, words: str) -> None:
+        self.step_server_at(f" {words}")
+
+    def step_server_at(self, text: str) -> None:
+        said, _, words = text.partition(" ")
+        name, _, place = os.environ["TOR_PT_SERVER_BINDADDR"].partition("-")
+        try:
+            listener = self._listen(*_split(place))
+        except OSError as error:
+            why = GO_WORDS.get(error.errno or 0, str(error))
+            self.step_say(f"SMETHOD-ERROR {name} listen tcp {place}: {why}")
+            self.step_say("SMETHODS DONE")
+            os._exit(255)
+        self.step_say(f"SMETHOD {name} {said or place} {words}".rstrip())
+        _thread(self._accept, listener, self._serve)
+
+    def _serve(self, sock: socket.socket) -> None:
+        host, port = _split(os.environ["TOR_PT_ORPORT"])
+        try:
+            far = socket.create_connection((host, port), HANDSHAKE_LIMIT)
+        except OSError:
+            raise Hangup from None
+        _relay(sock, far)
+
+    # -- connections -------------------------------------------------------------------
+
+    def _listen(self, host: str, port: int) -> socket.socket:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        listener = socket.socket(family)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+        listener.listen(64)
+        return listener
+
+    def _accept(
+        self, listener: socket.socket, talk: Callable[[socket.socket], None]
+    ) -> None:
+        while True:
+            sock, _ = listener.accept()
+            sock.settimeout(HANDSHAKE_LIMIT)
+            _thread(self._talk, sock, talk)
+
+    def _talk(self, sock: socket.socket, talk: Callable[[socket.socket], None]) -> None:
+        with sock:
+            try:
+                talk(sock)
+            except (Hangup, OSError):
+                self.tell("hung up")
+
+
+def _thread(target: Callable[..., None], *arguments: object) -> None:
+    threading.Thread(target=target, args=arguments, daemon=True).start()
+
+
+def _last_for_ever(behaviours: str) -> Iterator[str]:
+    words = behaviours.split(",")
+    yield from words
+    while True:
+        yield words[-1]
+
+
+def _split(place: str) -> tuple[str, int]:
+    host, _, port = place.rpartition(":")
+    return host.strip("[]"), int(port)
+
+
+def _parses(arguments: bytes) -> bool:
+    """Tell whether arguments are what goptlib takes (pt-spec 3.5)."""
+    text = arguments.decode("latin-1")
+    for pair in _unescaped_split(text, ";"):
+        escapes = [pair[at + 1 : at + 2] for at in _backslashes(pair)]
+        if any(not each or each not in SPECIAL for each in escapes):
+            return False
+        key, *rest = _unescaped_split(pair, "=")
+        if not key or not rest:
+            return False
+    return True
+
+
+def _backslashes(text: str) -> list[int]:
+    """Give the places of the backslashes that escape something."""
+    places, at = [], 0
+    while at < len(text):
+        if text[at] == "\\":
+            places.append(at)
+            at += 1
+        at += 1
+    return places
+
+
+def _unescaped_split(text: str, separator: str) -> list[str]:
+    escaped = {at + 1 for at in _backslashes(text)}
+    cuts = [at for at, c in enumerate(text) if c == separator and at not in escaped]
+    starts = [0, *(at + 1 for at in cuts)]
+    return [text[a:b] for a, b in zip(starts, [*cuts, len(text)], strict=True)]
+
+
+def _relay(near: socket.socket, far: socket.socket) -> None:
+    """Copy both ways; an EOF goes on to the other side, and nothing else ends."""
+    with far:
+        near.settimeout(None)
+        far.settimeout(None)
+        up = threading.Thread(target=_copy, args=(near, far), daemon=True)
+        up.start()
+        _copy(far, near)
+        up.join()
+
+
+def _copy(source: socket.socket, sink: socket.socket) -> None:
+    try:
+        while data := source.recv(CHUNK):
+            sink.sendall(data)
+        sink.shutdown(socket.SHUT_WR)
+    except OSError:
+        for sock in (source, sink):
+            try:
+                sock.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
+
+
+if __name__ == "__main__":
+    Pt(os.path.abspath(sys.argv[0])).run()

@@ -1,0 +1,299 @@
+"""The commands for people: the same bridge, started by hand."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pt_bridge import __version__
+from pt_bridge.own_options import OPTIONS
+from pt_bridge.transports import TRANSPORTS
+from tests.processes import CLIENT, SECRET, SERVER, exchange, mode
+
+if TYPE_CHECKING:
+    import socket
+
+    from tests.processes import Bench, Program
+
+ARGUMENTS = f"cert={SECRET};iat-mode=0"
+
+
+def client(bench: Bench, remote: object, *more: str) -> Program:
+    return bench.standalone(
+        "client", "--local", f"127.0.0.1:{bench.port}", "--remote", str(remote), *more
+    )
+
+
+def place_of(listener: socket.socket) -> str:
+    return "{}:{}".format(*listener.getsockname())
+
+
+def printed(bench: Bench, *arguments: str) -> str:
+    """Run pt-bridge for what it prints."""
+    program = bench.standalone(*arguments)
+    assert program.wait() == 0
+    assert program.lines == []
+    return program.output.decode()
+
+
+# -- client and server -----------------------------------------------------------------
+
+
+def test_a_client_is_what_the_plugin_is(bench: Bench) -> None:
+    """FE-05."""
+    bench.pt.play(*CLIENT)
+    listener = bench.listen()
+    options = f"transport=obfs4;exec=obfs4proxy;{ARGUMENTS}"
+    program = client(bench, place_of(listener), "--plugin-opts", options)
+    program.said("ready")
+    near = bench.connect(bench.port)
+    near.sendall(b"x")
+    far = bench.accept(listener)
+    assert far.recv(1) == b"x"
+    exchange(near, far)
+    host, port = listener.getsockname()
+    assert bench.pt.event("asked") == f"{host} {port} {ARGUMENTS.encode()!r}"
+    bench.stop(program)
+
+
+def test_a_server_is_what_the_plugin_is(bench: Bench) -> None:
+    """FE-05, SV-06."""
+    bench.pt.play(*SERVER)
+    listener = bench.listen()
+    program = bench.standalone(
+        "server",
+        f"--local={place_of(listener)}",
+        f"--remote=127.0.0.1:{bench.port}",
+        "--transport=obfs4",
+        "--exec=obfs4proxy",
+        f"--state={bench.folder}/keys",
+    )
+    program.said("ready")
+    exchange(bench.connect(bench.port), bench.accept(listener))
+    bench.stop(program)
+    path = bench.folder / "keys/client-options.txt"
+    assert path.read_text() == "transport=obfs4;cert=AAAA;iat-mode=0\n"
+    assert mode(path) == 0o600
+    assert bench.pt.state == bench.folder / "keys"
+
+
+def test_several_servers_are_joined_as_in_the_variable(bench: Bench) -> None:
+    """FE-03, FE-17."""
+    bench.pt.play(*CLIENT)
+    listener = bench.listen("127.0.0.3")
+    port = listener.getsockname()[1]
+    options = f"transport=obfs4;exec=obfs4proxy;{ARGUMENTS}"
+    program = client(
+        bench, f"[::1]|127.0.0.2|127.0.0.3:{port}", "--plugin-opts", options
+    )
+    program.said("ready")
+    bench.connect(bench.port).sendall(b"x")
+    assert bench.accept(listener).recv(1) == b"x"
+    asked = [line.split()[0] for line in bench.pt.named("asked")]
+    assert asked == ["::1", "127.0.0.2", "127.0.0.3"]
+    bench.stop(program)
+
+
+def test_a_flag_comes_before_the_plugin_options(bench: Bench) -> None:
+    """Design 4: flags are the owner's own word, so they may do more, too."""
+    bench.pt.play(*CLIENT, "write noise", "tell done")
+    options = f"transport=obfs3;exec=lyrebird;loglevel=error;state=x;{ARGUMENTS}"
+    program = client(
+        bench,
+        "127.0.0.1:9",
+        f"--plugin-opts={options}",
+        "--transport=obfs4",
+        f"--exec={bench.pt.path}",
+        "--loglevel=debug",
+        f"--logfile={bench.folder}/log",
+        f"--state={bench.folder}/keys",
+    )
+    program.said("debug: obfs4proxy: noise")
+    bench.stop(program)
+    assert bench.pt.environment["TOR_PT_CLIENT_TRANSPORTS"] == "obfs4"
+    assert bench.pt.state == bench.folder / "keys"
+    assert (bench.folder / "log").read_text().splitlines() == program.lines
+    assert SECRET not in program.text
+
+
+def test_addresses_are_shown_when_the_owner_says_so(bench: Bench) -> None:
+    """Design 4: and secrets never."""
+    bench.pt.play(*CLIENT, "await", "write to 192.0.2.7 with " + SECRET)
+    program = client(
+        bench,
+        "192.0.2.7:9",
+        f"--plugin-opts=transport=obfs4;{ARGUMENTS}",
+        f"--exec={bench.pt.path}",
+        "--unsafe-logging",
+        "--loglevel=debug",
+    )
+    program.said("ready")
+    bench.pt.open_gate()
+    program.said("obfs4proxy: to 192.0.2.7 with [scrubbed]")
+    program.signal(signal.SIGTERM)
+    assert program.wait() == 0
+    assert SECRET not in program.text
+
+
+@pytest.mark.parametrize("stdin", [subprocess.PIPE, subprocess.DEVNULL])
+def test_the_end_of_stdin_means_nothing(bench: Bench, stdin: int) -> None:
+    """LC-06: only a host's plugin looks at it."""
+    bench.pt.play(*CLIENT)
+    listener = bench.listen()
+    program = bench.standalone(
+        "client",
+        f"--local=127.0.0.1:{bench.port}",
+        f"--remote={place_of(listener)}",
+        f"--plugin-opts=transport=obfs4;exec=obfs4proxy;{ARGUMENTS}",
+        stdin=stdin,
+    )
+    program.said("ready")
+    if program.process.stdin is not None:
+        program.process.stdin.close()
+    near = bench.connect(bench.port)
+    near.sendall(b"x")
+    far = bench.accept(listener)
+    assert far.recv(1) == b"x"
+    exchange(near, far)
+    bench.stop(program)
+    assert "the host" not in program.text
+
+
+def test_it_works_with_no_variable_at_all(bench: Bench) -> None:
+    """FE-15: no PATH, no HOME, no TMPDIR, cwd /, umask 0, its output thrown away."""
+    bench.pt.play(*CLIENT)
+    bench.variables = {}
+    listener = bench.listen()
+    program = bench.standalone(
+        "client",
+        f"--local=127.0.0.1:{bench.port}",
+        f"--remote={place_of(listener)}",
+        f"--plugin-opts=transport=obfs4;{ARGUMENTS}",
+        f"--exec={bench.pt.path}",
+        folder="/",
+        umask=0,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    near = bench.connect_when_open(bench.port)
+    near.sendall(b"x")
+    far = bench.accept(listener)
+    assert far.recv(1) == b"x"
+    exchange(near, far)
+    assert mode(bench.pt.state) == 0o700
+    bench.stop(program)
+    assert not bench.pt.state.exists()
+
+
+def test_the_death_of_the_pt_is_an_error_here_too(bench: Bench) -> None:
+    """ER-10."""
+    bench.pt.play(*CLIENT, "exit 1")
+    program = client(
+        bench,
+        "127.0.0.1:9",
+        f"--plugin-opts=transport=obfs4;exec=obfs4proxy;{ARGUMENTS}",
+    )
+    assert bench.failure(program) == (75, "obfs4proxy ended with exit code 1")
+
+
+# -- mistakes --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "text"),
+    [
+        ([], 64, "SS_REMOTE_HOST is not set and must be a host"),
+        (["--unknown"], 64, "see 'pt-bridge --help'"),
+        (["client"], 64, "the following arguments are required: --local, --remote"),
+        (["server", "--upstream-proxy=x"], 64, "see 'pt-bridge server --help'"),
+        (["client", "--loc=1"], 64, "see 'pt-bridge client --help'"),
+        (
+            ["client", "--local=9", "--remote=192.0.2.7:9"],
+            64,
+            "--local and --remote must each be HOST:PORT",
+        ),
+        (
+            ["client", "--local=[::1]:9", "--remote=::1:9"],
+            64,
+            "an IPv6 address must stand in brackets",
+        ),
+        (
+            ["client", "--local=127.0.0.1:9", "--remote=192.0.2.7:9"],
+            65,
+            "the plugin options do not name the transport",
+        ),
+        (
+            [
+                "client",
+                "--local=127.0.0.1:9",
+                "--remote=192.0.2.7:9",
+                "--transport=obfs4",
+                f"cert={SECRET}",
+            ],
+            64,
+            "unrecognized arguments: cert=[scrubbed]",
+        ),
+        (
+            [
+                "client",
+                "--local=127.0.0.1:9",
+                "--remote=192.0.2.7:9",
+                "--transport=obfs3",
+                "--plugin-opts=server",
+            ],
+            64,
+            "the plugin options say 'server' and the command says 'client'",
+        ),
+        (
+            [
+                "server",
+                "--local=127.0.0.1:9",
+                "--remote=127.0.0.1:9",
+                "--transport=obfs3",
+                "--exec=/nowhere/pt",
+            ],
+            71,
+            "looked for /nowhere/pt in /nowhere",
+        ),
+    ],
+)
+def test_mistakes_are_explained(
+    bench: Bench, arguments: list[str], code: int, text: str
+) -> None:
+    """ER-02, ER-03, ER-07, SE-05: with the exit codes of the plugin."""
+    got, sentence = bench.failure(bench.standalone(*arguments))
+    assert got == code
+    assert text in sentence
+
+
+# -- what it explains ------------------------------------------------------------------
+
+
+def test_the_version_is_printed(bench: Bench) -> None:
+    assert printed(bench, "--version") == f"pt-bridge {__version__}\n"
+
+
+@pytest.mark.parametrize("role", ["client", "server"])
+def test_the_help_of_a_command_has_its_options(bench: Bench, role: str) -> None:
+    text = printed(bench, role, "--help")
+    shown = {name for name in OPTIONS if f"--{name}" in text.split()}
+    sides = ("", role)
+    expected = {name for name, option in OPTIONS.items() if option.side in sides}
+    assert shown == expected - {"server"}
+
+
+def test_the_help_has_the_commands_and_the_exit_codes(bench: Bench) -> None:
+    text = printed(bench, "--help")
+    for words in ("client", "server", "help", "exit codes: 0 asked to stop; 64 usage"):
+        assert words in text
+
+
+@pytest.mark.parametrize("arguments", [["help"], ["help", "options"]])
+def test_the_options_are_explained(bench: Bench, arguments: list[str]) -> None:
+    """Design 1: all of ours, and what the transports need."""
+    text = printed(bench, *arguments)
+    for name in (*OPTIONS, *TRANSPORTS):
+        assert f"\n  {name}" in text

@@ -1,0 +1,398 @@
+"""The server's side: a real pt-bridge, a fake PT, and what clients must use."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.processes import (
+    SECRET,
+    SERVER,
+    SERVER_OPTIONS,
+    as_ordinary_user,
+    exchange,
+    mode,
+    until,
+)
+
+if TYPE_CHECKING:
+    from tests.processes import Bench, Program
+
+READY = "ready: obfs4proxy, serving port"
+
+
+def play(bench: Bench, step: str) -> None:
+    bench.pt.play("say VERSION 1", step, "say SMETHODS DONE")
+
+
+def ready(bench: Bench, **keywords: Any) -> Program:
+    program = bench.server(**keywords)
+    program.said(READY)
+    return program
+
+
+def state_of(bench: Bench) -> Path:
+    return bench.folder / f"state/pt-bridge/obfs4-{bench.port}"
+
+
+def client_options(bench: Bench) -> str:
+    return (state_of(bench) / "client-options.txt").read_text()
+
+
+# -- what it serves --------------------------------------------------------------------
+
+
+def test_what_comes_in_goes_to_the_host(bench: Bench) -> None:
+    """FE-05, SV-09."""
+    bench.pt.play(*SERVER)
+    listener = bench.listen()
+    program = ready(bench, target=listener.getsockname())
+    near = bench.connect(bench.port)
+    exchange(near, bench.accept(listener))
+    bench.stop(program)
+
+
+@pytest.mark.parametrize(
+    ("host", "bind"),
+    [
+        ("127.0.0.1", "127.0.0.1:{}"),
+        ("::1", "[::1]:{}"),
+        ("0.0.0.0", "0.0.0.0:{}"),
+        ("::", "[::]:{}"),
+        ("localhost", "127.0.0.1:{}"),
+        ("::|0.0.0.0", "[::]:{}"),
+        ("127.0.0.1|0.0.0.0", "0.0.0.0:{}"),
+        ("127.0.0.1|127.0.0.1", "127.0.0.1:{}"),
+    ],
+)
+def test_the_pt_is_told_to_listen_on_one_ip_address(
+    bench: Bench, host: str, bind: str
+) -> None:
+    """PE-09, SV-01, SV-02, FE-18."""
+    bench.pt.play(*SERVER)
+    bench.stop(ready(bench, host=host))
+    expected = "obfs4-" + bind.format(bench.port)
+    assert bench.pt.environment["TOR_PT_SERVER_BINDADDR"] == expected
+
+
+@pytest.mark.parametrize(
+    ("local", "orport"),
+    [
+        ("127.0.0.1", "127.0.0.1:9"),
+        ("::1", "[::1]:9"),
+        ("localhost", "127.0.0.1:9"),
+        ("0.0.0.0", "127.0.0.1:9"),
+        ("::", "[::1]:9"),
+    ],
+)
+def test_the_pt_is_told_where_the_host_is(
+    bench: Bench, local: str, orport: str
+) -> None:
+    """PE-10, PE-11: a wildcard is nothing to connect to."""
+    bench.pt.play(*SERVER)
+    bench.stop(ready(bench, target=(local, 9)))
+    environment = bench.pt.environment
+    assert environment["TOR_PT_ORPORT"] == orport
+    assert environment["TOR_PT_EXTENDED_SERVER_PORT"] == ""
+    assert "TOR_PT_AUTH_COOKIE_FILE" not in environment
+
+
+def test_the_arguments_reach_the_pt_escaped(bench: Bench) -> None:
+    """PE-12, OG-08: in order, with duplicates."""
+    play(bench, "server")
+    options = (
+        r"server;transport=obfs5;exec=obfs4proxy;url=https://e/p?a=b\;c;k\=1=2;k=3"
+    )
+    bench.stop(ready(bench, options=options))
+    assert bench.pt.environment["TOR_PT_SERVER_TRANSPORT_OPTIONS"] == (
+        r"obfs5:url=https\://e/p?a=b\;c;obfs5:k\=1=2;obfs5:k=3"
+    )
+
+
+def test_a_name_that_has_no_address_is_an_error(bench: Bench) -> None:
+    """SV-01, SE-06: the name is not shown."""
+    code, sentence = bench.failure(bench.server(host="server.nobody.invalid"))
+    assert code == 64
+    assert sentence.startswith("SS_REMOTE_HOST cannot be resolved: ")
+    assert "nobody" not in sentence
+    assert bench.pt.named("started") == []
+
+
+# -- what its clients must use ---------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (
+            "ARGS:cert=abc+/DEF,iat-mode=0",
+            "transport=obfs4;cert=abc+/DEF;iat-mode=0",
+        ),
+        ("ARGS:", "transport=obfs4"),
+        ("ARGS:cert", "transport=obfs4"),
+        (
+            r"ARGS:url=https://e/p?a\=b\,c,ver=0.0.7",
+            r"transport=obfs4;url=https://e/p?a\=b,c;ver=0.0.7",
+        ),
+        (r"ARGS:k\=1=a;b\\c", r"transport=obfs4;k\=1=a\;b\\c"),
+        (
+            "ARGS:server=1,state=2,arg-x=3,bridge=4",
+            "transport=obfs4;arg-server=1;arg-state=2;arg-arg-x=3;arg-bridge=4",
+        ),
+        ("ARGS:a=2,a=1", "transport=obfs4;a=2;a=1"),
+    ],
+)
+def test_the_clients_options_are_written_down(
+    bench: Bench, words: str, line: str
+) -> None:
+    """SV-05, SV-06, OG-06, OG-12: escaped, and not mistaken for our own."""
+    play(bench, f"server {words}")
+    program = ready(bench)
+    path = state_of(bench) / "client-options.txt"
+    assert path.read_text() == f"{line}\n"
+    assert mode(path) == 0o600
+    assert f"its clients' plugin options are in {path}" in program.text
+    bench.stop(program)
+
+
+def test_the_address_that_the_pt_says_is_not_looked_at(bench: Bench) -> None:
+    """SV-04: webtunnel-server invents one."""
+    play(bench, "server-at [2001:db8::1]:443 ARGS:url=https://e/p")
+    listener = bench.listen()
+    program = ready(bench, target=listener.getsockname())
+    exchange(bench.connect(bench.port), bench.accept(listener))
+    assert client_options(bench) == "transport=obfs4;url=https://e/p\n"
+    bench.stop(program)
+
+
+def test_what_the_pt_makes_for_its_clients_is_not_logged(bench: Bench) -> None:
+    """SE-05: not even where the PT logs it itself, in the same breath."""
+    bench.pt.play(
+        "say VERSION 1",
+        rf"raw SMETHOD obfs4 127.0.0.1:1 ARGS:something={SECRET}\n"
+        rf"LOG SEVERITY=notice MESSAGE={SECRET}\nSMETHODS DONE\n",
+    )
+    program = ready(bench)
+    program.said("obfs4proxy: [scrubbed]")
+    bench.stop(program)
+
+
+def test_a_server_says_whether_it_is_the_one_it_was(bench: Bench) -> None:
+    """PE-04, design 4: the same state; and every client must learn of a new one."""
+    play(bench, "server ARGS:cert=first,iat-mode=0")
+    first = ready(bench)
+    bench.stop(first)
+    folder = bench.pt.state
+    assert "a new server: its clients' plugin options are in" in first.text
+    same = ready(bench)
+    bench.stop(same)
+    assert "pt-bridge[obfs4]: the clients' plugin options are in" in same.text
+    play(bench, "server ARGS:cert=second,iat-mode=0")
+    other = ready(bench)
+    bench.stop(other)
+    assert "warning: this server's identity has changed" in other.text
+    assert bench.pt.state == folder == state_of(bench)
+    assert client_options(bench) == "transport=obfs4;cert=second;iat-mode=0\n"
+
+
+def test_a_terminal_is_shown_the_options(bench: Bench) -> None:
+    """SV-06, design 4: a person sits there."""
+    play(bench, f"server ARGS:cert={SECRET},iat-mode=0")
+    terminal, slave = os.openpty()
+    try:
+        program = bench.server(stderr=slave)
+        os.close(slave)
+        said = b""
+        while b"ready: " not in said:
+            said += os.read(terminal, 1000)
+        assert f"transport=obfs4;cert={SECRET};iat-mode=0".encode() in said
+        bench.stop(program)
+    finally:
+        os.close(terminal)
+
+
+# -- its state -------------------------------------------------------------------------
+
+
+def test_its_state_is_private_and_stays(bench: Bench) -> None:
+    """PE-03, PE-04, SE-01: whatever umask the host has."""
+    bench.pt.play(*SERVER)
+    bench.stop(ready(bench, umask=0))
+    for folder in (state_of(bench), state_of(bench).parent):
+        assert mode(folder) == 0o700
+    assert bench.pt.state == state_of(bench)
+
+
+def test_servers_may_share_a_state_and_start_one_after_another(bench: Bench) -> None:
+    """Design 4: locked from spawn to READY, waited for, never an error."""
+    bench.pt.play(
+        "say VERSION 1", "await", "server ARGS:a=b", "tell served", "say SMETHODS DONE"
+    )
+    options = f"{SERVER_OPTIONS};state=shared"
+    first = bench.server(options=options)
+    bench.pt.event("started")
+    second = bench.server(options=options, port=bench.free_port())
+    shared = str(bench.folder / "state/pt-bridge/shared")
+    # Nothing tells that it waits, but it must have opened what it waits for.
+    descriptors = Path(f"/proc/{second.process.pid}/fd")
+    until(lambda: shared in map(target_of, descriptors.iterdir()))
+    assert bench.pt.named("started") == [str(bench.pt.pid)]
+    bench.pt.open_gate()
+    first.said(READY)
+    bench.pt.event("started", count=2)
+    bench.pt.open_gate()
+    second.said(READY)
+    bench.pt.event("served", count=2)
+    words = [line.split()[0] for line in bench.pt.events]
+    assert words == ["started", "served", "started", "served"]
+    assert bench.pt.state == Path(shared)
+    for program in (first, second):
+        program.signal(signal.SIGTERM)
+        assert program.wait() == 0
+
+
+def target_of(link: Path) -> str:
+    try:
+        return os.readlink(link)
+    except FileNotFoundError:  # closed in the meantime
+        return ""
+
+
+def test_a_server_that_waits_for_another_can_be_stopped(bench: Bench) -> None:
+    """LC-09."""
+    bench.pt.play("await")
+    options = f"{SERVER_OPTIONS};state=shared"
+    first = bench.server(options=options)
+    bench.pt.event("started")
+    second = bench.server(options=options, port=bench.free_port())
+    shared = str(bench.folder / "state/pt-bridge/shared")
+    descriptors = Path(f"/proc/{second.process.pid}/fd")
+    until(lambda: shared in map(target_of, descriptors.iterdir()))
+    second.signal(signal.SIGTERM)
+    assert second.wait() == 0
+    assert len(bench.pt.named("started")) == 1
+    bench.stop(first)
+
+
+@pytest.mark.parametrize("kind", ["link", "open", "file"])
+def test_a_state_that_others_could_have_made_is_refused(
+    bench: Bench, kind: str
+) -> None:
+    """SE-02, ER-08."""
+    folder = bench.folder / "state/pt-bridge"
+    if kind == "link":
+        folder.symlink_to(bench.folder)
+    elif kind == "open":
+        folder.mkdir()
+        folder.chmod(0o777)
+    else:
+        folder.write_text("")
+    code, sentence = bench.failure(bench.server())
+    assert code == 73
+    assert str(folder) in sentence
+    assert bench.pt.named("started") == []
+
+
+@pytest.mark.parametrize("home", ["/", ""])
+def test_a_user_without_a_home_is_told_what_helps(bench: Bench, home: str) -> None:
+    """PE-04, ER-08: Debian's shadowsocks-libev.service has no StateDirectory."""
+    del bench.variables["XDG_STATE_HOME"]
+    bench.variables["HOME"] = home
+    code, sentence = bench.failure(bench.server(before=as_ordinary_user()))
+    assert code == 73
+    assert "'StateDirectory=pt-bridge'" in sentence
+    assert bench.pt.named("started") == []
+
+
+# -- ports -----------------------------------------------------------------------------
+
+
+def test_a_port_that_is_in_use_is_named_with_its_holder(bench: Bench) -> None:
+    """SV-08, ER-09."""
+    bench.pt.play(*SERVER)
+    port = bench.listen().getsockname()[1]
+    before = ["/bin/sh", "-c", '"$@"; exit $?', "host"]
+    code, sentence = bench.failure(bench.server(port=port, before=before))
+    assert code == 74
+    assert sentence.startswith(f"cannot listen on port {port}: address already in use")
+    assert f"(pid {os.getpid()}): stop it, or choose another port" in sentence
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        # obfs4proxy and lyrebird; webtunnel-server
+        "say SMETHOD-ERROR obfs4 listen tcp 192.0.2.1:443: bind: permission denied",
+        "write listen tcp 192.0.2.1:443: bind: permission denied",
+    ],
+)
+def test_what_the_pt_says_of_a_port_is_explained(bench: Bench, step: str) -> None:
+    """SV-08, ER-09."""
+    bench.pt.play("say VERSION 1", step, "exit 1")
+    code, sentence = bench.failure(bench.server(port=443))
+    assert code == 74
+    assert "cannot listen on port 443: permission denied" in sentence
+    assert "AmbientCapabilities=CAP_NET_BIND_SERVICE" in sentence
+
+
+def test_a_low_port_needs_a_right(bench: Bench) -> None:
+    """SV-08, ER-09: a real one, as an ordinary user."""
+    first = Path("/proc/sys/net/ipv4/ip_unprivileged_port_start")
+    if int(first.read_text()) <= 443:
+        pytest.skip("every user may listen on port 443 here")
+    bench.pt.play(*SERVER)
+    for folder in (bench.folder / "state", bench.pt.folder):
+        folder.chmod(0o777)
+    before = as_ordinary_user()
+    code, sentence = bench.failure(bench.server(port=443, before=before))
+    assert code == 74
+    assert "cannot listen on port 443: permission denied" in sentence
+
+
+def test_an_address_of_another_machine_is_an_error(bench: Bench) -> None:
+    """SV-08, ER-09: a client's option string on the server, perhaps."""
+    bench.pt.play(*SERVER)
+    code, sentence = bench.failure(bench.server(host="192.0.2.1"))
+    assert code == 74
+    assert "cannot assign requested address" in sentence
+    assert "leave out 'server'" in sentence
+
+
+@pytest.mark.parametrize(
+    ("steps", "code", "text"),
+    [
+        # webtunnel-server without what it needs
+        (
+            ["say SMETHOD-ERROR obfs4 url is missing", "exit 0"],
+            69,
+            "obfs4proxy cannot offer obfs4: url is missing",
+        ),
+        (
+            ["say SMETHODS DONE"],
+            69,
+            "obfs4proxy does not offer obfs4",
+        ),
+        (
+            ["say ENV-ERROR no TOR_PT_CLIENT_TRANSPORTS environment variable"],
+            76,
+            "ENV-ERROR no TOR_PT_CLIENT_TRANSPORTS environment variable",
+        ),
+        (
+            ["exit 255"],
+            76,
+            "obfs4proxy ended with exit code 255 before it was ready",
+        ),
+    ],
+)
+def test_a_pt_that_does_not_serve_ends_it(
+    bench: Bench, steps: list[str], code: int, text: str
+) -> None:
+    """SV-07, ER-04, ER-11."""
+    bench.pt.play("say VERSION 1", *steps)
+    got, sentence = bench.failure(bench.server())
+    assert (got, text in sentence) == (code, True), sentence
+    assert not (state_of(bench) / "client-options.txt").exists()
