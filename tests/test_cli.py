@@ -43,6 +43,21 @@ MIN_LIFE = 0.15
 
 
 @pytest.mark.parametrize(
+    "options",
+    ["", "transport=obfs4", f"{CLIENT_OPTIONS};flag", "server;transport=obfs4;x"],
+)
+def test_nothing_is_started_where_the_options_are_wrong(
+    bench: Bench, options: str
+) -> None:
+    """LC-01: all is validated before the first process, port or folder."""
+    bench.pt.play(*CLIENT)
+    code, _ = bench.failure(bench.client(options=options))
+    assert code == 65
+    assert bench.pt.named("started") == []
+    assert not (bench.folder / "state/pt-bridge").exists()
+
+
+@pytest.mark.parametrize(
     ("name", "value"), [*((name, None) for name in ADDRESSES), ("SS_LOCAL_PORT", "")]
 )
 def test_a_variable_that_is_missing_is_named(

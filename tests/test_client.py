@@ -8,6 +8,7 @@ import signal
 import socket
 from typing import TYPE_CHECKING, Any
 
+import psutil
 import pytest
 
 from tests.processes import (
@@ -234,6 +235,17 @@ def test_a_pt_that_speaks_socks4_is_spoken_to(bench: Bench) -> None:
     assert bench.pt.event("asked") == (
         f"127.0.0.1 {port} {f'cert={SECRET};iat-mode=0'.encode()!r}"
     )
+    bench.stop(program)
+
+
+def test_it_listens_where_it_was_told_to_and_nowhere_else(bench: Bench) -> None:
+    """FE-07, FE-14, SE-07: one TCP port on loopback, and no UDP."""
+    play(bench)
+    program = ready(bench, ("192.0.2.1", 443))
+    sockets = psutil.Process(program.process.pid).net_connections("inet")
+    assert [(each.type, each.laddr, each.status) for each in sockets] == [
+        (socket.SOCK_STREAM, ("127.0.0.1", bench.port), psutil.CONN_LISTEN)
+    ]
     bench.stop(program)
 
 

@@ -127,7 +127,7 @@ def test_a_folder_of_that_name_is_no_program(tmp_path: Path) -> None:
 
 
 def test_where_nothing_is_found_all_that_was_tried_is_listed(tmp_path: Path) -> None:
-    """ER-07: names and folders, each once, and what to install."""
+    """ER-07, LC-02: names and folders, each once, and what to install."""
     variables = {**path_of(tmp_path, "/usr/bin"), b"HOME": b"/home/me"}
     with pytest.raises(ProgramError) as caught:
         find([NAME, OTHER], variables, "/")
