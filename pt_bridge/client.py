@@ -17,6 +17,7 @@ from pt_bridge.listener import Listener
 from pt_bridge.log import logger
 from pt_bridge.protocol import environment, socks4, socks5
 from pt_bridge.protocol.address import Address, Alternatives
+from pt_bridge.splice import PipePool, pump_maker
 from pt_bridge.tunnel import Tunnel
 
 if TYPE_CHECKING:
@@ -27,7 +28,8 @@ if TYPE_CHECKING:
     from pt_bridge.config import Config
     from pt_bridge.errors import Died
 
-# Descriptors that are not for tunnels: the PT's pipes, the log, the event loop.
+# Descriptors that are not for tunnels: the PT's pipes, the log, the event loop, and the
+# pipes that tunnels borrow. With fewer, those that get no pipe copy.
 RESERVED_DESCRIPTORS = 64
 DESCRIPTORS_PER_TUNNEL = 2
 
@@ -63,7 +65,7 @@ class ClientBridge(Bridge):
         self._complaints = causes.Complaints()
 
     async def _serve(self) -> None:
-        with self._listener, self._folder() as folder:
+        with self._listener, PipePool() as self._pipes, self._folder() as folder:
             variables = environment.client(
                 self._config.transport,
                 state=os.fsencode(folder),
@@ -138,6 +140,7 @@ class ClientBridge(Bridge):
             idle=self._config.idle,
             pt_is_ending=self._child.is_ending,
             ended=self._tunnel_ended,
+            pump=pump_maker(self._pipes),
         )
         self._tunnels.add(tunnel)
 

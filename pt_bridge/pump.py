@@ -15,6 +15,11 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Callable
 
+    Ended = Callable[["End"], None]
+    PumpMaker = Callable[
+        [asyncio.AbstractEventLoop, socket.socket, socket.socket, Ended], "CopyPump"
+    ]
+
 CHUNK = 64 * 1024  # bytes read at once, and so the most that is ever held
 
 

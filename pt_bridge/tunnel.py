@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Callable
 
+    from pt_bridge.pump import PumpMaker
+
 # How long the peer of a leg that is done with may take nothing of what it was sent, or
 # leave out its own EOF (seconds).
 DRAIN_LIMIT = 10.0
@@ -69,6 +71,7 @@ class Tunnel:
         pt_is_ending: Callable[[], bool],
         ended: Callable[[Tunnel], None],
         drain_limit: float = DRAIN_LIMIT,
+        pump: PumpMaker = CopyPump,
     ) -> None:
         """Join two sockets and start to move bytes.
 
@@ -81,6 +84,7 @@ class Tunnel:
             pt_is_ending: tells whether an EOF from the PT comes from its death.
             ended: called once, when both sockets are closed.
             drain_limit: seconds without progress after which a leg is given up.
+            pump: makes the pumps, one for each direction.
         """
         self._loop = loop
         self._near = near
@@ -90,8 +94,8 @@ class Tunnel:
         self._pt_is_ending = pt_is_ending
         self._ended = ended
         self._drain_limit = drain_limit
-        self._up = CopyPump(loop, near, far, self._up_ended)
-        self._down = CopyPump(loop, far, near, self._down_ended)
+        self._up = pump(loop, near, far, self._up_ended)
+        self._down = pump(loop, far, near, self._down_ended)
         self._up_done = False
         self._pt_was_reset = False
         self._host_is_gone = False

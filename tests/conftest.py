@@ -12,6 +12,7 @@ import psutil
 import pytest
 
 from tests.processes import Bench, FakePt
+from tests.pumps import MOST_HELD, pumps
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -51,6 +52,13 @@ def nothing_left() -> Iterator[None]:
         if os.path.exists(f"/proc/self/fd/{fd}")
     }
     assert not left, f"descriptors left: {left}"
+
+
+@pytest.fixture(params=MOST_HELD)
+def every_pump(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Run a test over every kind of pump (`tests.pumps.maker`)."""
+    with pumps(request.param):
+        yield
 
 
 @pytest.fixture

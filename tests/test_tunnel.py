@@ -11,6 +11,7 @@ import pytest
 
 from pt_bridge.connection import reset
 from pt_bridge.tunnel import Tunnel
+from tests.pumps import maker
 from tests.tcp import (
     CLOSE_WAIT,
     CLOSED,
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tests.tcp import Pair
+
+pytestmark = pytest.mark.usefixtures("every_pump")
 
 FOR_EVER = 3600.0
 MOMENT = 0.05
@@ -65,6 +68,7 @@ class Rig:
             pt_is_ending=lambda: pt_dies,
             ended=self._ended,
             drain_limit=drain_limit,
+            pump=maker.get(),
         )
 
     def _ended(self, tunnel: Tunnel) -> None:
