@@ -40,8 +40,8 @@ OPTIONS_TRANSPORTS = """
 Every other option is an argument for the transport, and goes to the PT as it is;
 arg-NAME=VALUE sends NAME even where pt-bridge has an option of that name.
 
-Arguments that the transports need on the client side (the server's own are in
-client-options.txt in its state directory):
+Arguments that clients need. A server writes its clients' whole line, these included,
+to client-options.txt in its state directory:
 """
 
 
@@ -159,6 +159,8 @@ def help_options() -> str:
         lines.append(f"  {name:24} {option.meaning}{side}\n")
     lines.append(OPTIONS_TRANSPORTS)
     for name, transport in TRANSPORTS.items():
-        needs = " or ".join(", ".join(sorted(need)) for need in transport.client.needs)
+        needs = ", or ".join(
+            " + ".join(sorted(need)) for need in transport.client.needs
+        )
         lines.append(f"  {name:24} {needs or 'none'}\n")
     return "".join(lines)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pt_bridge import own_options
+from pt_bridge import arguments, own_options
 from pt_bridge.errors import OptionsError, ProtocolError, UsageError
 from pt_bridge.own_options import CLIENT, OPTIONS, PLANNED, SERVER
 from pt_bridge.protocol.address import (
@@ -13,7 +13,7 @@ from pt_bridge.protocol.address import (
     parse_hosts,
     parse_port,
 )
-from pt_bridge.protocol.args import encode_client, is_printable
+from pt_bridge.protocol.args import encode_client
 from pt_bridge.protocol.options import parse
 from pt_bridge.transports import PROGRAMS, TRANSPORTS, side_of
 
@@ -40,7 +40,6 @@ HOST_OPTIONS = frozenset({"__android_vpn"})
 METHOD_CHARACTERS = frozenset(
     "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_"
 )
-SIMILAR = 0.6  # difflib's own measure of "a good match"
 
 
 class Config:
@@ -128,19 +127,20 @@ class Config:
         )
 
     def _read_transport(self, own: Values, owners_word: Collection[str]) -> None:
-        self.transport = _transport(own, self.arguments)
+        self.transport = _transport(own)
         side = side_of(self.transport, server=self.server)
         self.programs = _programs(
             self.transport, side, own.get("exec"), trusted="exec" in owners_word
         )
         self.warnings: list[str] = []
         if self.transport not in TRANSPORTS:
-            nearest = _did_you_mean(self.transport, TRANSPORTS)
+            nearest = arguments.did_you_mean(self.transport, TRANSPORTS)
             if nearest:
                 self.warnings = [f"pt-bridge knows no '{self.transport}'{nearest}"]
         elif side is not None:
-            _check_needs(self.transport, side, self.arguments, server=self.server)
-            self.warnings = _strangers(self.transport, side, self.arguments)
+            known = (self.transport, side, self.arguments)
+            arguments.check_needs(*known, server=self.server)
+            self.warnings = arguments.warnings(*known, server=self.server)
         self.encoded_arguments = b""
         if not self.server:
             try:
@@ -192,17 +192,17 @@ def variables_from_flags(
     Raises:
         UsageError: one of the two is not of that form; it names the flag.
     """
+    flag = "--local"
     try:
         near = parse_host_port(local)
+        flag = "--remote"
         hosts, _, port = remote.rpartition(":")
+        if not hosts or (":" in hosts and "[" not in hosts):
+            parse_host_port(remote)  # says what is wrong
         parse_hosts(hosts)
         parse_port(port)
-        if ":" in hosts and "[" not in hosts:
-            raise ProtocolError("an IPv6 address must stand in brackets: [::1]:443")
     except ProtocolError as error:
-        raise UsageError(
-            f"--local and --remote must each be HOST:PORT, and one is not: {error}"
-        ) from None
+        raise UsageError(f"{flag} is wrong: {error}") from None
     return {
         LOCAL_HOST: near.host.encode(),
         LOCAL_PORT: str(near.port).encode(),
@@ -241,8 +241,8 @@ def _bind_host(hosts: list[str]) -> str:
         return "::" if "::" in wildcards else "0.0.0.0"
     if len(set(hosts)) > 1:
         raise UsageError(
-            "SS_REMOTE_HOST is wrong: it names several addresses, and a PT listens on "
-            "one: give one address, or 0.0.0.0, or ::"
+            "SS_REMOTE_HOST is wrong: it (shadowsocks calls it 'server') names several "
+            "addresses, and a PT listens on one: give one, or 0.0.0.0, or ::"
         )
     return hosts[0]
 
@@ -252,43 +252,23 @@ def _sort(
 ) -> tuple[dict[str, str | None], list[tuple[str, str]]]:
     """Tell our own options from the PT's arguments."""
     own: dict[str, str | None] = {}
-    arguments: list[tuple[str, str]] = []
+    given: list[tuple[str, str]] = []
     for option in options:
         if option.key in HOST_OPTIONS:
             continue
         if option.key in OPTIONS or option.key in PLANNED:
             own_options.add(own, option)
         else:
-            arguments.append(_argument(option))
-    return own, arguments
+            given.append(arguments.read(option))
+    return own, given
 
 
-def _argument(option: Option) -> tuple[str, str]:
-    key = option.key.removeprefix(own_options.ARGUMENT_PREFIX)
-    if not key or not is_printable(key):
-        raise OptionsError(
-            f"the key at column {option.column} is not a name in printable ASCII"
-        )
-    if option.value is None:
-        raise OptionsError(
-            f"'{option.key}' at column {option.column} needs a value: write "
-            f"{option.key}=VALUE{_did_you_mean(key, OPTIONS)}"
-        )
-    if not is_printable(option.value):
-        raise OptionsError(
-            f"the value of '{key}' at column {option.column} is not printable ASCII"
-        )
-    return key, option.value
-
-
-def _transport(own: Values, arguments: list[tuple[str, str]]) -> str:
+def _transport(own: Values) -> str:
     name = own.get("transport")
     if name is None:
-        keys = {key for key, _ in arguments}
         raise OptionsError(
-            "the plugin options do not name the transport: add transport=obfs4, or "
-            "the one that your server uses"
-            + next(filter(None, (_did_you_mean(k, ["transport"]) for k in keys)), "")
+            "the plugin options do not name the transport: add transport=obfs4, or the "
+            "one that the other side uses"
         )
     if not name or name[0].isdigit() or not METHOD_CHARACTERS.issuperset(name):
         raise OptionsError(
@@ -315,35 +295,3 @@ def _programs(
             f"one with exec=, or use another transport"
         )
     return side.programs
-
-
-def _check_needs(
-    transport: str, side: Side, arguments: list[tuple[str, str]], *, server: bool
-) -> None:
-    missing = side.missing({key for key, _ in arguments})
-    if missing:
-        hint = "" if server else " (on the server side, add 'server')"
-        raise OptionsError(
-            f"{transport} needs {' and '.join(f'{key}=' for key in missing)} in the "
-            f"plugin options; copy them from the server's line{hint}"
-        )
-
-
-def _strangers(
-    transport: str, side: Side, arguments: list[tuple[str, str]]
-) -> list[str]:
-    """Make a warning for each argument that the transport does not take."""
-    return [
-        f"{transport} takes no '{key}'"
-        f"{_did_you_mean(key, {*side.takes, *OPTIONS} - {key})}"
-        for key in dict.fromkeys(key for key, _ in arguments)
-        if key not in side.takes
-    ]
-
-
-def _did_you_mean(key: str, known: Collection[str]) -> str:
-    # Slow to import, and needed only where something is wrong.
-    from difflib import get_close_matches
-
-    nearest = get_close_matches(key, sorted(known), n=1, cutoff=SIMILAR)
-    return f": did you mean '{nearest[0]}'?" if nearest else ""

@@ -9,7 +9,6 @@ from __future__ import annotations
 from pt_bridge.errors import OptionsError, ProtocolError
 from pt_bridge.protocol.address import Address, parse_host_port
 from pt_bridge.protocol.args import is_printable
-from pt_bridge.protocol.options import serialize
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -62,8 +61,15 @@ OPTIONS = {
     for option in (
         OwnOption("server", "", "", "be the server side; without it, the client side"),
         OwnOption("transport", "", "NAME", "the transport: obfs4, webtunnel, ..."),
-        OwnOption("exec", "", "NAME", "which of the known PT programs to run"),
-        OwnOption("state", "", "DIR", "the PT's folder, below the state directory"),
+        OwnOption(
+            "exec", "", "NAME", "which known PT program to run (as a flag: any path)"
+        ),
+        OwnOption(
+            "state",
+            "",
+            "DIR",
+            "the PT's folder below the state directory (as a flag: any)",
+        ),
         OwnOption(
             "upstream-proxy",
             CLIENT,
@@ -84,9 +90,18 @@ OPTIONS = {
         OwnOption(
             "start-timeout", "", "SECONDS", "how long the PT may take to start (30)"
         ),
-        OwnOption("loglevel", "", "LEVEL", "error, warning, info (default) or debug"),
-        OwnOption("logfile", "", "FILE", "log there too, below the state directory"),
-        OwnOption("unsafe-logging", "", "", "leave addresses in the logs"),
+        OwnOption(
+            "loglevel", "", "LEVEL", "error, warning or info (as a flag: debug, too)"
+        ),
+        OwnOption(
+            "logfile",
+            "",
+            "FILE",
+            "log there, too, below the state directory (as a flag: any)",
+        ),
+        OwnOption(
+            "unsafe-logging", "", "", "leave addresses in the logs (only as a flag)"
+        ),
     )
 }
 # Keys that a later version gives a meaning: never a PT's argument.
@@ -204,9 +219,9 @@ def path(values: Values, key: str, *, trusted: bool) -> str | None:
         return value
     if value.startswith("/") or ".." in value.split("/"):
         raise OptionsError(
-            f"{key}= in plugin options must be a relative path, which is taken below "
-            f"the state directory; anywhere else, use the flag --{key} of "
-            f"'pt-bridge client' or 'pt-bridge server'"
+            f"{key}= in plugin options must stay below the state directory: a relative "
+            f"path without '..'; for any other, use the flag --{key} of 'pt-bridge "
+            f"client' or 'pt-bridge server'"
         )
     return value
 
@@ -245,17 +260,3 @@ def proxy(values: Values) -> Proxy | None:
             f"upstream-proxy= holds a bad host or port: {error}"
         ) from None
     return Proxy(scheme, address, userinfo)
-
-
-def client_line(transport: str, arguments: Sequence[tuple[str, str]]) -> str:
-    """Write the plugin options with which clients reach a server.
-
-    Args:
-        transport: the server's transport.
-        arguments: what the PT says that clients must use.
-    """
-    pairs: list[tuple[str, str | None]] = [("transport", transport)]
-    for key, value in arguments:
-        is_ours = key in OPTIONS or key in PLANNED or key.startswith(ARGUMENT_PREFIX)
-        pairs.append((f"{ARGUMENT_PREFIX}{key}" if is_ours else key, value))
-    return serialize(pairs)

@@ -12,7 +12,7 @@ import contextlib
 import os
 from typing import TYPE_CHECKING
 
-from pt_bridge import own_options, resolver, state
+from pt_bridge import arguments, resolver, state
 from pt_bridge.bridge import Bridge
 from pt_bridge.errors import TransportError, UsageError
 from pt_bridge.listener import explain_text
@@ -55,6 +55,7 @@ class ServerBridge(Bridge):
         bind = await _one_ip("SS_REMOTE_HOST", self._config.remotes[0])
         orport = await _one_ip("SS_LOCAL_HOST", _never_wildcard(self._config.local))
         folder = state.persistent(self._config, self._variables)
+        is_new = not os.listdir(folder)
         variables = environment.server(
             self._config.transport,
             state=os.fsencode(folder),
@@ -66,7 +67,7 @@ class ServerBridge(Bridge):
             async with _start_alone(folder):
                 child = await stack.enter_async_context(self._pt(variables))
                 await self._ready(child, bind.port)
-            self._announce(folder, child.launch)
+            self._announce(folder, child.launch, is_new=is_new)
             self._report_ready(child.launch, f"serving port {bind.port}")
             raise await self._until_death(child)
 
@@ -80,13 +81,13 @@ class ServerBridge(Bridge):
         # At once: a line that the PT logs next may hold its secrets.
         self._scrubber.add(secrets=[value for _, value in launch.arguments])
 
-    def _announce(self, folder: str, launch: Launch) -> None:
+    def _announce(self, folder: str, launch: Launch, *, is_new: bool) -> None:
         """Tell the operator what clients must use."""
-        line = own_options.client_line(launch.transport, launch.arguments)
+        line = arguments.client_line(launch.transport, launch.arguments)
         path, before = state.write_client_options(folder, line)
-        if before is None:
+        if is_new:
             logger.info("a new server: its clients' plugin options are in %s", path)
-        elif before != line:
+        elif before is not None and not arguments.same_identity(before, line):
             logger.warning(
                 "this server's identity has changed: every client needs the new "
                 "plugin options in %s",

@@ -7,11 +7,36 @@ through untouched.
 
 from __future__ import annotations
 
+from types import MappingProxyType
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
+
+HEXADECIMAL = "0123456789abcdefABCDEF"
+BASE32 = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
+BASE64 = f"{BASE32}abcdefghijklmnopqrstuvwxyz0189+/"
 
 LYREBIRD, OBFS4PROXY = "lyrebird", "obfs4proxy"
+
+
+class Shape:
+    """What the value of an argument looks like.
+
+    Attributes:
+        what: its description, for a sentence.
+    """
+
+    __slots__ = ("_characters", "_length", "what")
+
+    def __init__(self, length: int, characters: str, what: str) -> None:
+        self._length = length
+        self._characters = frozenset(characters)
+        self.what = what
+
+    def fits(self, value: str) -> bool:
+        """Tell whether a value looks like that."""
+        return len(value) == self._length and self._characters.issuperset(value)
 
 
 class Side:
@@ -21,9 +46,10 @@ class Side:
         programs: the executables that offer it, the preferred one first.
         needs: sets of arguments, one of which must be there whole; () for none.
         takes: every argument that it knows, those of `needs` included.
+        shapes: what the values of some of them look like.
     """
 
-    __slots__ = ("needs", "programs", "takes")
+    __slots__ = ("needs", "programs", "shapes", "takes")
 
     def __init__(
         self,
@@ -31,7 +57,9 @@ class Side:
         *,
         needs: Sequence[frozenset[str]] = (),
         takes: str = "",
+        shapes: Mapping[str, Shape] = MappingProxyType({}),
     ) -> None:
+        self.shapes = shapes
         self.programs = tuple(programs)
         self.needs = tuple(needs)
         self.takes = frozenset(takes.split()).union(*needs)
@@ -63,6 +91,15 @@ def _set(*names: str) -> frozenset[str]:
 
 BOTH = (LYREBIRD, OBFS4PROXY)
 
+OBFS4_SHAPES = {
+    "cert": Shape(70, BASE64, "70 characters of base64"),
+    "iat-mode": Shape(1, "012", "0, 1 or 2"),
+    "node-id": Shape(40, HEXADECIMAL, "40 hexadecimal digits"),
+    "public-key": Shape(64, HEXADECIMAL, "64 hexadecimal digits"),
+    "private-key": Shape(64, HEXADECIMAL, "64 hexadecimal digits"),
+    "drbg-seed": Shape(48, HEXADECIMAL, "48 hexadecimal digits"),
+}
+
 TRANSPORTS = {
     "obfs2": Transport(Side(BOTH, takes="shared-secret"), Side(BOTH)),
     "obfs3": Transport(Side(BOTH), Side(BOTH)),
@@ -73,10 +110,17 @@ TRANSPORTS = {
                 _set("cert", "iat-mode"),
                 _set("node-id", "public-key", "iat-mode"),
             ],
+            shapes=OBFS4_SHAPES,
         ),
-        Side(BOTH, takes="iat-mode node-id private-key drbg-seed"),
+        Side(BOTH, takes="iat-mode node-id private-key drbg-seed", shapes=OBFS4_SHAPES),
     ),
-    "scramblesuit": Transport(Side(BOTH, needs=[_set("password")])),
+    "scramblesuit": Transport(
+        Side(
+            BOTH,
+            needs=[_set("password")],
+            shapes={"password": Shape(32, BASE32, "32 characters of base32")},
+        )
+    ),
     "meek": Transport(
         Side(("meek-client",), needs=[_set("url")], takes="front utls"),
     ),

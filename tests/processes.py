@@ -35,7 +35,7 @@ SERVER_LINE = "server ARGS:cert=AAAA,iat-mode=0"
 SERVER = ("say VERSION 1", SERVER_LINE, "say SMETHODS DONE")
 
 # The value of cert= in all tests here, and hosts that nobody has: neither may show.
-SECRET = "SECRETSECRETSECRETSECRETSECRETSECRETSECRET"
+SECRET = "SECRET" * 11 + "CERT"
 CLIENT_OPTIONS = f"transport=obfs4;exec=obfs4proxy;cert={SECRET};iat-mode=0"
 SERVER_OPTIONS = "server;transport=obfs4;exec=obfs4proxy"
 IPV4 = re.compile(r"(?<![\d.])(?!127\.|0\.0\.0\.0)(?:\d{1,3}\.){3}\d{1,3}(?![\d.])")

@@ -26,6 +26,7 @@ TREES = {name: ast.parse(path.read_text()) for name, path in FILES.items()}
 MODULES = [name for name in FILES if not name.endswith(("__init__", "__main__"))]
 
 PURE = {
+    "pt_bridge.arguments",
     "pt_bridge.causes",
     "pt_bridge.config",
     "pt_bridge.errors",
@@ -155,6 +156,7 @@ def test_what_is_imported_before_the_port_is_open_is_known() -> None:
         reached |= todo
         todo = {each for name in todo for each in ours(name, anywhere=False)} - reached
     assert reached == {
+        "pt_bridge.arguments",
         "pt_bridge.cli",
         "pt_bridge.config",
         "pt_bridge.connection",

@@ -98,21 +98,25 @@ def test_a_server_on_several_addresses_is_an_error(bench: Bench) -> None:
     """SV-02, ER-02."""
     code, sentence = bench.failure(bench.server(host="192.0.2.1|192.0.2.2"))
     assert code == 64
-    assert sentence.startswith("SS_REMOTE_HOST is wrong: it names several addresses")
+    assert sentence.startswith("SS_REMOTE_HOST is wrong: it (shadowsocks calls it '")
+    assert "names several addresses" in sentence
 
 
 @pytest.mark.parametrize(
     ("options", "text"),
     [
-        (f"transport=obfs4;cert={SECRET}\\", "lone backslash at column 64"),
-        (f"transport=obfs4;cert={SECRET}\n", "control character at column 64"),
+        (f"transport=obfs4;cert={SECRET}\\", "lone backslash at column 92"),
+        (f"transport=obfs4;cert={SECRET}\n", "control character at column 92"),
         (f"transport=obfs4;cert={SECRET}", "obfs4 needs iat-mode="),
         ("transport=obfs4;transport=obfs3", "'transport' is given twice, again at col"),
         (f"transport=no;cert={SECRET}\u20ac", "'cert' at column 14 is not printable"),
         (f"transport=no;cert={'x' * 510}", "515 bytes long, and no more than 510"),
         ("transport=no;loglevel=debug", "loglevel=debug is refused in plugin options"),
         ("transport=no;exec=/tmp/evil", "exec= in plugin options must be one of"),
-        ("transport=no;state=/etc", "state= in plugin options must be a relative path"),
+        (
+            "transport=no;state=/etc",
+            "state= in plugin options must stay below the state",
+        ),
         ("transport=no;upstream-proxy=ftp://192.0.2.7:1", "must begin with one of"),
         ("server;transport=webtunnel", "webtunnel needs url="),
     ],
@@ -232,9 +236,9 @@ def test_it_works_with_no_variable_at_all(bench: Bench) -> None:
     )
     assert code == 71
     assert sentence == (
-        "no PT program was found: looked for conjure-client in /usr/local/bin, "
-        "/usr/bin, /bin, /opt/tor-browser/Browser/TorBrowser/Tor/PluggableTransports; "
-        "install it (Debian: apt install conjure-client)"
+        "no PT program was found: install conjure-client (not in Debian 12; later, "
+        "perhaps: apt install conjure-client); looked in /usr/local/bin, /usr/bin, "
+        "/bin, /opt/tor-browser/Browser/TorBrowser/Tor/PluggableTransports"
     )
 
 
@@ -414,10 +418,9 @@ def test_a_pt_that_is_not_there_is_looked_for_everywhere(bench: Bench) -> None:
     )
     assert code == 71
     assert sentence.startswith(
-        "no PT program was found: looked for meek-client in /nowhere/bin, "
-        "/usr/local/bin, /usr/bin, /bin, "
+        "no PT program was found: install meek-client (not in Debian 12; later, "
+        "perhaps: apt install meek-client); looked in /nowhere/bin, /usr/local/bin, "
     )
-    assert sentence.endswith("; install it (Debian: apt install meek-client)")
 
 
 @pytest.mark.parametrize(

@@ -213,7 +213,7 @@ def test_the_death_of_the_pt_is_an_error_here_too(bench: Bench) -> None:
         (
             ["client", "--local=9", "--remote=192.0.2.7:9"],
             64,
-            "--local and --remote must each be HOST:PORT",
+            "--local is wrong: it must be HOST:PORT",
         ),
         (
             ["client", "--local=[::1]:9", "--remote=::1:9"],
@@ -256,7 +256,7 @@ def test_the_death_of_the_pt_is_an_error_here_too(bench: Bench) -> None:
                 "--exec=/nowhere/pt",
             ],
             71,
-            "looked for /nowhere/pt in /nowhere",
+            "there is no PT program /nowhere/pt",
         ),
     ],
 )

@@ -7,8 +7,15 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pt_bridge import own_options
+from pt_bridge.arguments import client_line
 from pt_bridge.errors import OptionsError
-from pt_bridge.own_options import CLIENT, HOLD, OPTIONS, PLANNED, SERVER
+from pt_bridge.own_options import (
+    CLIENT,
+    HOLD,
+    OPTIONS,
+    PLANNED,
+    SERVER,
+)
 from pt_bridge.protocol.address import Address
 from pt_bridge.protocol.options import Option
 from pt_bridge.transports import TRANSPORTS
@@ -269,9 +276,9 @@ def test_a_path_that_leads_out_of_it_is_refused_in_plugin_options(path: str) -> 
     values: Values = {"logfile": path}
     message = refusal(lambda: own_options.path(values, "logfile", trusted=False))
     assert message == (
-        "logfile= in plugin options must be a relative path, which is taken below the "
-        "state directory; anywhere else, use the flag --logfile of 'pt-bridge client' "
-        "or 'pt-bridge server'"
+        "logfile= in plugin options must stay below the state directory: a relative "
+        "path without '..'; for any other, use the flag --logfile of 'pt-bridge "
+        "client' or 'pt-bridge server'"
     )
     assert own_options.path(values, "logfile", trusted=True) == path
 
@@ -316,7 +323,7 @@ def test_what_a_server_prints_becomes_the_options_of_its_clients(
     transport: str, arguments: list[tuple[str, str]], line: str
 ) -> None:
     """SV-06, OG-06, OG-12: an argument with a name of ours gets the prefix."""
-    assert own_options.client_line(transport, arguments) == line
+    assert client_line(transport, arguments) == line
 
 
 # -- the user's proxy ------------------------------------------------------------------

@@ -191,6 +191,10 @@ def test_a_server_says_whether_it_is_the_one_it_was(bench: Bench) -> None:
     same = ready(bench)
     bench.stop(same)
     assert "pt-bridge[obfs4]: the clients' plugin options are in" in same.text
+    play(bench, "server ARGS:cert=first,iat-mode=1")
+    shaped = ready(bench)
+    bench.stop(shaped)
+    assert "pt-bridge[obfs4]: the clients' plugin options are in" in shaped.text
     play(bench, "server ARGS:cert=second,iat-mode=0")
     other = ready(bench)
     bench.stop(other)

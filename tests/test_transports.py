@@ -12,7 +12,9 @@ from pt_bridge.transports import (
     PROGRAMS,
     PROGRAMS_FOR_UNKNOWN,
     TRANSPORTS,
+    Shape,
     Side,
+    Transport,
     side_of,
 )
 
@@ -140,5 +142,75 @@ def test_a_side_takes_what_it_needs_and_what_else_is_named() -> None:
     """SK-14."""
     side = Side(("p",), needs=[frozenset({"a"}), frozenset({"b", "c"})], takes="d e")
     assert side.takes == {"a", "b", "c", "d", "e"}
+    assert not side.shapes
     assert side.missing({"b", "c"}) == []
     assert side.missing({"d"}) == ["a"]
+
+
+# -- what values look like -------------------------------------------------------------
+
+
+def shape_of(transport: str, argument: str, *, server: bool = False) -> Shape:
+    """Give a shape that there is."""
+    side = side_of(transport, server=server)
+    assert side is not None
+    return side.shapes[argument]
+
+
+@pytest.mark.parametrize(
+    ("value", "fits"),
+    [
+        ("abc", True),
+        ("aaa", True),
+        ("ab", False),
+        ("abca", False),
+        ("abd", False),
+        ("ABC", False),
+        ("ab ", False),
+        ("", False),
+        ("ab\udcff", False),
+    ],
+)
+def test_a_shape_is_a_length_and_some_characters(value: str, *, fits: bool) -> None:
+    """SK-14."""
+    shape = Shape(3, "abc", "3 of a to c")
+    assert shape.fits(value) is fits
+    assert shape.what == "3 of a to c"
+
+
+# As a PT would make it.
+CERT = "c3RhcnRpbmcvd2l0aCtzb21lL2J5dGVzK29mL2EvcHVibGljK2tleS9hbmQvbm9kZStpZA"
+
+
+@pytest.mark.parametrize(
+    ("transport", "argument", "server", "value"),
+    [
+        ("obfs4", "cert", False, CERT),
+        *(("obfs4", "iat-mode", server, v) for server in (False, True) for v in "012"),
+        ("obfs4", "node-id", False, "0123456789abcdefABCDEF0123456789abcdef01"),
+        ("obfs4", "public-key", False, "0123456789abcdef" * 4),
+        ("obfs4", "node-id", True, "0123456789ABCDEF01234567" + "0" * 16),
+        ("obfs4", "private-key", True, "0123456789abcdef" * 4),
+        ("obfs4", "drbg-seed", True, "0123456789abcdef" * 3),
+        ("scramblesuit", "password", False, "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"),
+    ],
+)
+def test_what_pts_make_of_their_own_has_the_shape(
+    transport: str, argument: str, value: str, *, server: bool
+) -> None:
+    """SK-14: and, but for a mode, not a character less or more, nor another."""
+    shape = shape_of(transport, argument, server=server)
+    assert shape.fits(value)
+    for other in (value[1:], f"{value}{value[0]}", f"{value[1:]}=", f"{value[1:]}\n"):
+        assert not shape.fits(other)
+
+
+@pytest.mark.parametrize("name", TRANSPORTS)
+def test_a_shape_is_that_of_an_argument_that_the_transport_takes(name: str) -> None:
+    """SK-14: a misspelt one would never be looked at."""
+    transport: Transport = TRANSPORTS[name]
+    sides = [transport.client, *filter(None, [transport.server])]
+    taken = frozenset().union(*(side.takes for side in sides))
+    for side in sides:
+        assert taken.issuperset(side.shapes)
+        assert all(shape.what for shape in side.shapes.values())

@@ -1,0 +1,564 @@
+"""The transport's arguments: what is a mistake, what may be one, and what is shown."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pt_bridge import arguments
+from pt_bridge.arguments import (
+    KNOWN,
+    MAX_SHOWN,
+    client_line,
+    did_you_mean,
+    same_identity,
+    shown,
+)
+from pt_bridge.errors import OptionsError
+from pt_bridge.own_options import OPTIONS, PLANNED
+from pt_bridge.protocol.options import Option
+from pt_bridge.transports import TRANSPORTS, side_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pt_bridge.transports import Side
+
+SECRET = "s3cret"
+CERT = "C" * 70
+COLUMN = 17
+
+
+def refusal(read: Callable[[], object]) -> str:
+    """Give the text of the refusal, which is always one of the options."""
+    with pytest.raises(OptionsError) as caught:
+        read()
+    assert caught.value.exit_code == 65
+    return str(caught.value)
+
+
+def refused(key: str, value: str | None = SECRET) -> str:
+    """Give the text of the refusal of one option."""
+    text = refusal(lambda: arguments.read(Option(key, value, COLUMN)))
+    assert SECRET not in text
+    return text
+
+
+def side(transport: str, *, server: bool = False) -> Side:
+    """Give a side that there is."""
+    found = side_of(transport, server=server)
+    assert found is not None
+    return found
+
+
+def needs(transport: str, *given: tuple[str, str], server: bool = False) -> str:
+    """Give the text of the refusal of too few arguments."""
+    return refusal(
+        lambda: arguments.check_needs(
+            transport, side(transport, server=server), list(given), server=server
+        )
+    )
+
+
+def warnings(
+    transport: str, *given: tuple[str, str], server: bool = False
+) -> list[str]:
+    """Give what is said of arguments that are there."""
+    known = side(transport, server=server)
+    return arguments.warnings(transport, known, list(given), server=server)
+
+
+# -- reading one -----------------------------------------------------------------------
+
+# What PTs take, or may take one day: OG-06's list, and what else is near one of ours.
+PASSED = """
+    addr ampcache cert crt drbg-seed fingerprint front fronts host iat-mode iatmode ice
+    id level link log max mode node-id password port private-key proxy public-key
+    servername shared-secret sqscreds sqsqueue url utls utls-imitate utls-nosni ver
+    version x
+"""
+
+
+@pytest.mark.parametrize("key", sorted({*PASSED.split(), *KNOWN}))
+def test_what_is_not_ours_is_an_argument(key: str) -> None:
+    """OG-06: the set of our own is closed, and near them there is little."""
+    assert arguments.read(Option(key, "any = thing", COLUMN)) == (key, "any = thing")
+
+
+@pytest.mark.parametrize(
+    ("key", "name"),
+    [
+        ("arg-upstream_proxy", "upstream_proxy"),
+        ("arg-server", "server"),
+        ("arg-bridge", "bridge"),
+        ("arg-arg-x", "arg-x"),
+        ("arg-server ", "server "),
+        ('arg-"cert"', '"cert"'),
+    ],
+)
+def test_the_prefix_sends_whatever_stands_behind_it(key: str, name: str) -> None:
+    """OG-06: arg-NAME=VALUE, however near to one of ours."""
+    assert arguments.read(Option(key, "", COLUMN)) == (name, "")
+
+
+MISSPELT = {
+    "upstream-proxy": "upstream_proxy upstream-prox Upstream-Proxy UPSTREAM_PROXY "
+    "upstreamproxy upstream-proxy: upstream--proxy upstream-proxies -upstream-proxy",
+    "transport": "trasport transprot Transport transports --transport",
+    "logfile": "logfil log-file log_file",
+    "loglevel": "log-level loglvl LogLevel",
+    "state": "statee State",
+    "server": "servr servre Server sever --server",
+    "start-timeout": "start_timeout starttimeout",
+    "unsafe-logging": "unsafe_logging unsafe-loging",
+    "idle": "Idle",
+    "linger": "lingr",
+    "hold": "hold=",
+    "exec": "exe",
+    "restarts": "restart",
+}
+
+
+@pytest.mark.parametrize("value", [SECRET, None], ids=["value", "bare"])
+@pytest.mark.parametrize(
+    ("key", "ours"),
+    [(key, ours) for ours in MISSPELT for key in MISSPELT[ours].split()],
+)
+def test_what_is_nearly_one_of_ours_is_refused(
+    key: str, ours: str, value: str | None
+) -> None:
+    """OG-06, ER-03: it was meant for us, and the PT would say nothing."""
+    assert refused(key, value) == (
+        f"there is no option '{shown(key)}' (column 17): did you mean '{ours}'? "
+        f"(arg-NAME=VALUE sends any name to the PT)"
+    )
+
+
+def slips(word: str) -> set[str]:
+    """Give all words with one letter missing, twice, or in its neighbour's place."""
+    found = set()
+    for i in range(len(word)):
+        before, after = word[:i], word[i + 1 :]
+        found |= {before + after, before + 2 * word[i] + after}
+        found.add(before + after[:1] + word[i] + after[1:])
+    return found - {word}
+
+
+@pytest.mark.parametrize("key", sorted(slips("upstream-proxy")))
+def test_no_slip_of_the_finger_leaves_the_proxy_out(key: str) -> None:
+    """SE-05, ER-03: or all would go past it, and its password to the PT."""
+    assert refused(key).endswith(
+        "did you mean 'upstream-proxy'? (arg-NAME=VALUE sends any name to the PT)"
+    )
+
+
+@pytest.mark.parametrize(
+    ("key", "bare"),
+    [
+        (" transport", "transport"),
+        ("transport ", "transport"),
+        ('"transport', "transport"),
+        ("'transport'", "transport"),
+        ("server ", "server"),
+        (" server", "server"),
+        ('server"', "server"),
+        (' "upstream-proxy', "upstream-proxy"),
+        (" cert", "cert"),
+        ("'iat-mode", "iat-mode"),
+        ('url"', "url"),
+    ],
+)
+@pytest.mark.parametrize("value", [SECRET, None], ids=["value", "bare"])
+def test_a_blank_or_a_quote_beside_a_name_is_refused(
+    key: str, bare: str, value: str | None
+) -> None:
+    """OG-06, ER-03: it was copied along; nothing is trimmed (OG-05)."""
+    assert refused(key, value) == (
+        f"'{bare}' at column 17 has a blank or a quote beside it: leave it out"
+    )
+
+
+@pytest.mark.parametrize("key", [" x", "x ", '"x"', " zzz '"])
+def test_a_blank_beside_a_name_that_nobody_knows_stays(key: str) -> None:
+    """OG-05, OG-06: it may be meant."""
+    assert arguments.read(Option(key, "1", COLUMN)) == (key, "1")
+
+
+@pytest.mark.parametrize(
+    ("key", "named", "hint"),
+    [
+        ("cert", "cert", ""),
+        ("iat-mode", "iat-mode", ""),
+        ("arg-server", "arg-server", ": did you mean 'server'?"),
+        ("level", "level", ": did you mean 'loglevel'?"),
+        (f"cert:{SECRET}", "cert", ""),
+        (f"cert {SECRET}", "cert", ""),
+        (f"cert={SECRET}", "cert", ""),
+        (f"cert: {SECRET}", "cert", ""),
+        (f"arg-cert:{SECRET}", "arg-cert", ""),
+        (f"upstream-proxy:socks5://u:{SECRET}@h:1", "upstream-proxy", ""),
+        (f"https://e.example/{SECRET}", "https", ""),
+        (f"'{SECRET}'", "...", ""),
+    ],
+)
+def test_an_argument_without_a_value_is_refused(
+    key: str, named: str, hint: str
+) -> None:
+    """OG-09, ER-03, SE-05: never forwarded bare; what may be a value is not shown."""
+    assert refused(key, None) == (
+        f"'{named}' at column 17 needs a '=' and a value behind it{hint}"
+    )
+
+
+@pytest.mark.parametrize("value", [SECRET, None], ids=["value", "bare"])
+@pytest.mark.parametrize("key", ["arg-", "ä", "arg-ä", "\udcff", "a\u0660", "sërver"])
+def test_a_name_that_is_not_printable_ascii_is_refused(
+    key: str, value: str | None
+) -> None:
+    """OG-13, ER-03: nor an empty one."""
+    assert refused(key, value) == (
+        "the key at column 17 is not a name in printable ASCII"
+    )
+
+
+@pytest.mark.parametrize(
+    ("key", "named"),
+    [
+        ("url", "url"),
+        ("arg-x", "x"),
+        (f"cert {SECRET}", "cert"),
+        ("node-id", "node-id"),
+    ],
+)
+@pytest.mark.parametrize("value", [f"{SECRET}é", f"{SECRET}\udcff", f"\t{SECRET}"])
+def test_a_value_that_is_not_printable_ascii_is_refused(
+    key: str, named: str, value: str
+) -> None:
+    """OG-13, ER-03, SE-05: the key is named, the value is not."""
+    assert refused(key, value) == (
+        f"the value of '{named}' at column 17 is not printable ASCII"
+    )
+
+
+# -- those that are needed -------------------------------------------------------------
+
+COPY = "copy the server's line (and on the server side, add 'server')"
+
+
+@pytest.mark.parametrize(
+    ("transport", "given", "missing"),
+    [
+        ("obfs4", "", "cert= and iat-mode="),
+        ("obfs4", "cert", "iat-mode="),
+        ("obfs4", "iat-mode", "cert="),
+        ("obfs4", "node-id public-key", "iat-mode="),
+        ("snowflake", "", "ice= and url="),
+        ("snowflake", "url", "ice="),
+        ("webtunnel", "ver", "url="),
+        ("meek_lite", "front", "url="),
+        ("scramblesuit", "", "password="),
+    ],
+)
+def test_a_client_without_a_needed_argument_is_refused(
+    transport: str, given: str, missing: str
+) -> None:
+    """SK-14, ER-03: and maybe this was to be the server."""
+    assert needs(transport, *((key, SECRET) for key in given.split())) == (
+        f"{transport} needs {missing} in the plugin options: {COPY}"
+    )
+
+
+def test_a_server_without_a_needed_argument_is_refused() -> None:
+    """SK-14: there is nobody to copy it from."""
+    assert needs("webtunnel", server=True) == (
+        "webtunnel needs url= in the plugin options: it is the server's own"
+    )
+
+
+@pytest.mark.parametrize(
+    ("transport", "keys", "hints"),
+    [
+        ("obfs4", "crt iat-mode", "; it takes no 'crt': did you mean 'cert'?"),
+        ("obfs4", "crt crt iat-mode", "; it takes no 'crt': did you mean 'cert'?"),
+        ("obfs4", "CERT iat-mode", "; it takes no 'CERT': did you mean 'cert'?"),
+        ("obfs4", "zzz iat-mode", ""),
+        ("obfs4", "iat-mode node-id", ""),
+        (
+            "snowflake",
+            "uri icee",
+            (
+                "; it takes no 'icee': did you mean 'ice'?"
+                "; it takes no 'uri': did you mean 'url'?"
+            ),
+        ),
+    ],
+)
+def test_a_needed_argument_may_be_there_misspelt(
+    transport: str, keys: str, hints: str
+) -> None:
+    """SK-14, ER-03: each is named once, in an order that is always the same."""
+    for given in (keys.split(), keys.split()[::-1]):
+        text = needs(transport, *((key, SECRET) for key in given))
+        assert text.startswith(f"{transport} needs ")
+        assert text.endswith(f"{COPY}{hints}")
+        assert SECRET not in text
+
+
+def test_a_misspelt_argument_is_shown_only_as_far_as_it_is_a_name() -> None:
+    """SE-05: 'urll s3' is one key, and 's3' may be secret."""
+    assert needs("webtunnel", ("urll s3", "1")).endswith(
+        "; it takes no 'urll': did you mean 'url'?"
+    )
+
+
+@pytest.mark.parametrize(
+    ("transport", "keys"),
+    [
+        ("obfs4", "cert iat-mode"),
+        ("obfs4", "node-id public-key iat-mode"),
+        ("snowflake", "url ice"),
+        ("webtunnel", "url"),
+        ("obfs3", ""),
+        ("conjure", "zzz"),
+    ],
+)
+def test_with_all_that_is_needed_nothing_is_refused(transport: str, keys: str) -> None:
+    """SK-14: whatever the values are."""
+    given = [(key, "") for key in keys.split()]
+    arguments.check_needs(transport, side(transport), given, server=False)
+
+
+# -- what may be a mistake -------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("transport", "given", "server"),
+    [
+        ("obfs4", [("cert", CERT), ("iat-mode", "0")], False),
+        ("obfs4", [("cert", "aZ09+/" * 11 + "aZ09"), ("iat-mode", "2")], False),
+        (
+            "obfs4",
+            [("node-id", "aB3" + "0" * 37), ("public-key", "f" * 64)],
+            False,
+        ),
+        ("obfs4", [("private-key", "0" * 64), ("drbg-seed", "F" * 48)], True),
+        ("scramblesuit", [("password", "AZ27" * 8)], False),
+        ("webtunnel", [("url", ""), ("ver", "any"), ("addr", "thing")], False),
+        ("snowflake", [("url", "u"), ("ice", "i"), ("utls-imitate", "x")], False),
+        ("conjure", [("transport", "min")], False),
+        ("webtunnel", [("url", "u")], True),
+        ("obfs3", [], True),
+    ],
+)
+def test_arguments_that_look_right_are_taken_in_silence(
+    transport: str, given: list[tuple[str, str]], *, server: bool
+) -> None:
+    """SK-14: only of some it is known what they look like."""
+    assert warnings(transport, *given, server=server) == []
+
+
+@pytest.mark.parametrize(
+    ("transport", "key", "what", "values"),
+    [
+        (
+            "obfs4",
+            "cert",
+            "70 characters of base64",
+            ["", SECRET, CERT[1:], f"{CERT}C", f"{CERT[2:]}==", f"{CERT[1:]} "],
+        ),
+        ("obfs4", "iat-mode", "0, 1 or 2", ["", "3", "00", "-1", "true", "O"]),
+        ("obfs4", "node-id", "40 hexadecimal digits", ["0" * 39, "g" * 40, "0" * 41]),
+        ("obfs4", "public-key", "64 hexadecimal digits", ["0" * 40, "x" * 64]),
+        ("scramblesuit", "password", "32 characters of base32", ["a" * 32, SECRET]),
+    ],
+)
+def test_a_value_that_looks_wrong_is_warned_of(
+    transport: str, key: str, what: str, values: list[str]
+) -> None:
+    """SK-14, SE-05: it may have been cut; it is not shown."""
+    for value in values:
+        assert warnings(transport, (key, value)) == [
+            f"the value of '{key}' is not {what}: was it copied whole?"
+        ]
+
+
+@pytest.mark.parametrize(
+    ("key", "what"),
+    [
+        ("private-key", "64 hexadecimal digits"),
+        ("drbg-seed", "48 hexadecimal digits"),
+        ("iat-mode", "0, 1 or 2"),
+    ],
+)
+def test_a_servers_own_value_that_looks_wrong_is_warned_of(key: str, what: str) -> None:
+    """SK-14, SE-05."""
+    assert warnings("obfs4", (key, SECRET), server=True) == [
+        f"the value of '{key}' is not {what}: was it copied whole?"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("transport", "key", "hint"),
+    [
+        ("obfs4", "crt", ": did you mean 'cert'?"),
+        ("obfs4", "iatmode", ": did you mean 'iat-mode'?"),
+        ("obfs4", "Cert", ": did you mean 'cert'?"),
+        ("obfs4", "zzz", ""),
+        ("obfs4", "server", ""),
+        ("obfs4", "drbg-seed", ""),
+        ("webtunnel", "urls", ": did you mean 'url'?"),
+        ("obfs3", "cert", ""),
+    ],
+)
+def test_an_argument_that_a_client_does_not_take_is_warned_of(
+    transport: str, key: str, hint: str
+) -> None:
+    """SK-14, SE-05: what the value looks like is then no matter."""
+    assert warnings(transport, (key, SECRET)) == [f"{transport} takes no '{key}'{hint}"]
+
+
+@pytest.mark.parametrize(
+    ("transport", "key"),
+    [("obfs4", "cert"), ("obfs4", "public-key"), ("webtunnel", "ver")],
+)
+def test_a_clients_argument_on_the_server_side_may_be_a_wrong_role(
+    transport: str, key: str
+) -> None:
+    """SK-14: the server's line was copied, and 'server' left in it."""
+    assert warnings(transport, (key, SECRET), server=True) == [
+        (
+            f"{transport} takes no '{key}' on the server side: if this is the client, "
+            f"leave out 'server'"
+        )
+    ]
+
+
+@pytest.mark.parametrize(
+    ("key", "hint"), [("private_key", ": did you mean 'private-key'?"), ("zzz", "")]
+)
+def test_an_argument_that_neither_side_takes_is_warned_of(key: str, hint: str) -> None:
+    """SK-14."""
+    assert warnings("obfs4", (key, SECRET), server=True) == [
+        f"obfs4 takes no '{key}'{hint}"
+    ]
+
+
+def test_each_argument_is_warned_of_once_and_in_order() -> None:
+    """SK-14: of equal ones, the first holds."""
+    assert warnings("obfs4", ("zzz", "1"), ("cert", ""), ("zzz", "2"), ("q", "3")) == [
+        "obfs4 takes no 'zzz'",
+        "the value of 'cert' is not 70 characters of base64: was it copied whole?",
+        "obfs4 takes no 'q'",
+    ]
+    assert warnings("obfs4", ("cert", CERT), ("cert", "")) == []
+
+
+def test_a_strange_argument_is_shown_only_as_far_as_it_is_a_name() -> None:
+    """SE-05."""
+    assert warnings("obfs3", (f"cert {SECRET}", "1"), (f"'{SECRET}", "1")) == [
+        "obfs3 takes no 'cert'",
+        "obfs3 takes no '...'",
+    ]
+
+
+# -- what is shown ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("key", "name"),
+    [
+        ("cert", "cert"),
+        ("utls-imitate", "utls-imitate"),
+        ("disableHPKP", "disableHPKP"),
+        ("a_b-9", "a_b-9"),
+        (f"cert:{SECRET}", "cert"),
+        (f"cert {SECRET}", "cert"),
+        (f"cert={SECRET}", "cert"),
+        (f"cert\\{SECRET}", "cert"),
+        (f" {SECRET}", "..."),
+        (f'"{SECRET}"', "..."),
+        (f"ä{SECRET}", "..."),
+        ("", "..."),
+        ("x" * MAX_SHOWN, "x" * MAX_SHOWN),
+        ("x" * (MAX_SHOWN + 1), "..."),
+    ],
+)
+def test_a_key_is_shown_as_far_as_it_is_surely_a_name(key: str, name: str) -> None:
+    """SE-05, ER-03."""
+    assert shown(key) == name
+
+
+@pytest.mark.parametrize("key", sorted({*KNOWN, *OPTIONS, *PLANNED}))
+def test_all_names_that_there_are_can_be_shown_whole(key: str) -> None:
+    """ER-03: none is too long."""
+    assert shown(key) == key
+
+
+# -- what is near ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("key", "known", "hint"),
+    [
+        ("crt", ["cert", "url"], ": did you mean 'cert'?"),
+        ("CERT", ["cert", "url"], ": did you mean 'cert'?"),
+        ("frnts", ["front", "fronts"], ": did you mean 'fronts'?"),
+        ("obsf4", TRANSPORTS, ": did you mean 'obfs4'?"),
+        ("web_tunnel", TRANSPORTS, ": did you mean 'webtunnel'?"),
+        ("tomorrow", TRANSPORTS, ""),
+        ("zzz", ["cert", "url"], ""),
+        ("cert", [], ""),
+        ("", ["cert"], ""),
+    ],
+)
+def test_what_is_near_is_asked_for(key: str, known: list[str], hint: str) -> None:
+    """ER-03: the message tells what to do, and guesses no further."""
+    assert did_you_mean(key, known) == hint
+
+
+def test_every_argument_of_the_catalogue_is_known() -> None:
+    """OG-06: on either side, of any transport."""
+    assert {"cert", "private-key", "password", "url", "utls", "stun"} <= KNOWN
+    assert not KNOWN & {"", "server", "upstream-proxy"}
+
+
+# -- the line for clients --------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("key", "bare"),
+    [
+        ("cert", "cert"),
+        ("something", "something"),
+        ("server", "arg-server"),
+        ("servers", "arg-servers"),
+        ("bridge", "arg-bridge"),
+        ("arg-x", "arg-arg-x"),
+        ("url ", "arg-url "),
+    ],
+)
+def test_a_client_line_names_what_we_would_not_take_for_an_argument(
+    key: str, bare: str
+) -> None:
+    """OG-12, SV-06: pasted as it is, it works."""
+    assert client_line("obfs4", [(key, "1")]) == f"transport=obfs4;{bare}=1"
+
+
+@pytest.mark.parametrize(
+    ("line", "same"),
+    [
+        ("transport=obfs4;cert=a;iat-mode=0", True),
+        ("transport=obfs4;cert=a;iat-mode=1", True),
+        ("transport=obfs4;cert=a", True),
+        ("transport=obfs4;cert=b;iat-mode=0", False),
+        ("transport=obfs3;cert=a;iat-mode=0", False),
+        ("transport=obfs4;cert=a;iat-mode=0\\", False),
+        ("", False),
+    ],
+)
+def test_a_client_line_tells_whether_the_server_is_the_same(
+    line: str, *, same: bool
+) -> None:
+    """PE-04: what only shapes the traffic leaves old clients as they are."""
+    assert same_identity(line, "transport=obfs4;cert=a;iat-mode=0") is same
