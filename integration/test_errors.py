@@ -151,7 +151,7 @@ def test_a_pt_that_is_not_installed_is_looked_for_in_all_the_folders(
     folder.mkdir()
     variables = machine.variables()
     variables["PATH"] += f":{folder}"
-    words = ("conjure-client", str(folder), "/usr/bin", "install it")
+    words = ("conjure-client", str(folder), "/usr/bin", "looked in")
     _fails_everywhere(machine, "transport=conjure", 71, *words, variables=variables)
 
 
@@ -326,7 +326,7 @@ def test_a_cert_that_is_none_resets_the_connection_at_once(
             sock.sendall(b"GIVE 1\n")
             assert read_until_reset(sock)
     line = client.wait_for("warning: a connection failed")
-    assert "cert=" in line
+    assert "cert and the like" in line
     host = machine.ss_local(service.address[1], socks_port, options)
     await_ss_local(host)
     with connect_through(socks_port, service.address) as sock:
@@ -353,7 +353,7 @@ def test_the_cert_of_another_server_is_told_of_and_survived(
     assert wrong_cert.through_client.reset
     for program in (wrong_cert.client, wrong_cert.host):
         line = program.wait_for("warning: a connection failed")
-        for words in ("server may be down", "cert=", "clock"):
+        for words in ("server may be down", "cert and the like", "clock"):
             assert words in line
         assert program.runs
     wrong_cert.bring_the_right_server()

@@ -12,15 +12,35 @@ from pt_bridge.errors import ArgumentsRejected, ProtocolError
 INTERVAL = 30.0
 
 
-def explain(error: ProtocolError | OSError) -> str:
-    """Say why a connection through the PT failed, and what may be wrong."""
+def explain(error: ProtocolError | OSError, *, proxy: bool = False) -> str:
+    """Say why a connection through the PT failed, and what may be wrong.
+
+    Args:
+        error: what `dial` raised.
+        proxy: whether there is an upstream proxy on the way.
+    """
     if isinstance(error, ArgumentsRejected):
         return f"{error}: copy the server's line whole, escapes included"
     why = "no answer in time" if isinstance(error, TimeoutError) else str(error)
+    return f"a connection failed ({why}): {_suspects(proxy=proxy)}"
+
+
+def explain_silence(seconds: float, *, proxy: bool = False) -> str:
+    """Say what may be wrong when the PT has not answered for so long.
+
+    It may take a minute to give up, and a user gives up before.
+    """
     return (
-        f"a connection failed ({why}): the server may be down or blocked, "
-        f"SS_REMOTE_HOST or SS_REMOTE_PORT wrong, the arguments (cert=) not this "
-        f"server's, or this machine's clock off by an hour"
+        f"no answer to a connection in {seconds:g} s so far: {_suspects(proxy=proxy)}"
+    )
+
+
+def _suspects(*, proxy: bool) -> str:
+    first = "the upstream proxy or the server" if proxy else "the server"
+    return (
+        f"{first} may be down or blocked, SS_REMOTE_HOST or SS_REMOTE_PORT wrong, the "
+        f"arguments (cert and the like) cut or another server's, or this machine's "
+        f"clock off by an hour"
     )
 
 

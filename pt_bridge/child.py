@@ -245,6 +245,8 @@ class Child:
                     self._first_words = text[:200]
                 logger.debug("< %s", text)
             case _:
+                # Its keyword only: what stands behind may be a server's secrets.
+                logger.debug("< %s", line.split(maxsplit=1)[0].decode("ascii"))
                 remark = self.launch.receive(message)
                 if self._learn is not None:
                     self._learn(self.launch)

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 # pipes that tunnels borrow. With fewer, those that get no pipe copy.
 RESERVED_DESCRIPTORS = 64
 DESCRIPTORS_PER_TUNNEL = 2
+# A user gives up before a PT does: when to say that there is no answer yet (seconds).
+SLOW = 10.0
 
 
 class ClientBridge(Bridge):
@@ -63,6 +65,7 @@ class ClientBridge(Bridge):
         self._tunnels: set[Tunnel] = set()
         self._alternatives = Alternatives(config.remotes)
         self._complaints = causes.Complaints()
+        self._has_proxy = config.upstream_proxy is not None
 
     async def _serve(self) -> None:
         with self._listener, PipePool() as self._pipes, self._folder() as folder:
@@ -143,34 +146,46 @@ class ClientBridge(Bridge):
             pump=pump_maker(self._pipes),
         )
         self._tunnels.add(tunnel)
+        logger.debug("= a tunnel is open, of %d", len(self._tunnels))
 
     def _tunnel_ended(self, tunnel: Tunnel) -> None:
         self._tunnels.discard(tunnel)
+        logger.debug("x a tunnel has ended after %d bytes", tunnel.moved)
         self._listener.release()
 
     async def _dial_alternatives(self) -> socket.socket | None:
+        """Dial the server; give the connection, or None: no error leaves this."""
+        slow = self._loop.call_later(SLOW, self._complain_of_silence)
+        try:
+            return await self._dial_in_turn()
+        except (ProtocolError, OSError) as error:
+            logger.debug("! a connection failed: %r", error)
+            self._complain(causes.explain(error, proxy=self._has_proxy))
+        except Exception:
+            logger.exception("a bug ended a connection")
+        finally:
+            slow.cancel()
+        return None
+
+    async def _dial_in_turn(self) -> socket.socket:
         """Dial the server's addresses in turn, the one that last worked first.
 
-        Returns:
-            The connection, or None where all failed; no error leaves this.
+        Raises:
+            ProtocolError, OSError: none can be reached; the last one's error.
         """
-        failure: Exception | None = None
+        failure: ProtocolError | OSError | None = None
         for remote in self._alternatives:
             try:
                 sock = await self._dial(remote)
-            except ArgumentsRejected as error:
+            except ArgumentsRejected:
+                raise  # they are the same for all
+            except (ProtocolError, OSError) as error:
                 failure = error
-                break  # they are the same for all
-            except Exception as error:
-                failure = error
-                continue
-            self._alternatives.worked(remote)
-            return sock
-        if isinstance(failure, (ProtocolError, OSError)):
-            self._complain(failure)
-        else:
-            logger.error("a bug ended a connection", exc_info=failure)
-        return None
+            else:
+                self._alternatives.worked(remote)
+                return sock
+        assert failure is not None  # there is at least one address
+        raise failure
 
     async def _dial(self, remote: Address) -> socket.socket:
         assert self._child is not None  # the listener is open
@@ -184,9 +199,11 @@ class ClientBridge(Bridge):
             handshake = socks5.connect(remote, arguments)
         return await dial(launch.address, handshake)
 
-    def _complain(self, error: ProtocolError | OSError) -> None:
-        """Log why a connection failed, now and then, and what may be wrong."""
-        logger.debug("! a connection failed: %r", error)
-        complaint = self._complaints.admit(causes.explain(error), self._loop.time())
+    def _complain_of_silence(self) -> None:
+        self._complain(causes.explain_silence(SLOW, proxy=self._has_proxy))
+
+    def _complain(self, text: str) -> None:
+        """Log what is wrong with a connection, now and then."""
+        complaint = self._complaints.admit(text, self._loop.time())
         if complaint is not None:
             logger.warning("%s", complaint)

@@ -18,6 +18,7 @@ USUAL_FOLDERS_AT_HOME = (
     TOR_BROWSER_PTS,
     f".local/share/torbrowser/tbb/x86_64/{TOR_BROWSER_PTS}",
 )
+IN_DEBIAN = frozenset({"obfs4proxy", "snowflake-client"})
 PACKAGES = {  # in Debian, where they do not have the program's name
     "webtunnel-client": "webtunnel",
     "webtunnel-server": "webtunnel",
@@ -69,12 +70,21 @@ def find(
             f"{forbidden} is not executable by this user: run 'chmod +x {forbidden}', "
             f"or install the PT again"
         )
-    name = os.path.basename(names[-1])
-    package = PACKAGES.get(name, name)
+    if "/" in names[0]:
+        raise ProgramError(f"there is no PT program {paths[0]}")
     raise ProgramError(
-        f"no PT program was found: looked for {' and '.join(names)} in "
-        f"{', '.join(folders)}; install it (Debian: apt install {package})"
+        f"no PT program was found: install {' or '.join(names)} ({package(names)}); "
+        f"looked in {', '.join(folders)}"
     )
+
+
+def package(names: Sequence[str]) -> str:
+    """Say where to get one of some programs."""
+    for name in names:
+        if name in IN_DEBIAN:
+            return f"Debian: apt install {name}"
+    package = PACKAGES.get(names[0], names[0])
+    return f"not in Debian 12; later, perhaps: apt install {package}"
 
 
 def _folders(variables: Mapping[bytes, bytes], working_directory: str) -> list[str]:

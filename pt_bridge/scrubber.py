@@ -18,7 +18,7 @@ MIN_SECRET = 6
 # What PTs print of arguments that we never saw: a server's own cert, for one.
 SECRET_ARGUMENT = re.compile(
     r"\b(cert|password|private-key|public-key|node-id|drbg-seed|shared-secret"
-    r"|sqscreds|sqsqueue|url)(\\?=[\"']?)(?:\\.|[^\s;,\"'\\])+"
+    r"|sqscreds|sqsqueue|url)(\\?=[\"']?)(?!\))(?:\\.|[^\s;,\"'\\])+"
 )
 USER_INFO = re.compile(r"://[^/\s]+@")
 URL_HOST = re.compile(r"://(?:[^/@\s]*@)?([^/:?#\s]+)")

@@ -6,7 +6,7 @@ import socket
 
 import pytest
 
-from pt_bridge.causes import INTERVAL, Complaints, explain
+from pt_bridge.causes import INTERVAL, Complaints, explain, explain_silence
 from pt_bridge.errors import ArgumentsRejected, ConnectRefused, ProtocolError
 
 
@@ -27,9 +27,24 @@ def test_a_failed_connection_may_have_many_causes(
     """ER-13, SK-10, PF-8: all look the same from here, so all are named."""
     text = explain(error)
     assert why in text
-    for cause in ("down or blocked", "SS_REMOTE_HOST", "SS_REMOTE_PORT", "cert="):
+    for cause in ("down or blocked", "SS_REMOTE_HOST", "SS_REMOTE_PORT", "cert"):
         assert cause in text
     assert "clock" in text
+
+
+def test_an_upstream_proxy_may_be_the_cause() -> None:
+    """ER-13: where there is one, it is named first."""
+    error = ConnectRefused("the PT answered with SOCKS reply 1")
+    assert "the upstream proxy or the server may be down" in explain(error, proxy=True)
+    assert "proxy" not in explain(error)
+    assert "the upstream proxy" in explain_silence(10, proxy=True)
+
+
+def test_silence_may_have_the_same_causes() -> None:
+    """SK-11: a PT takes a minute to say so, and a user gives up before."""
+    text = explain_silence(10.0)
+    assert text.startswith("no answer to a connection in 10 s so far: the server may ")
+    assert "another server's" in text
 
 
 def test_rejected_arguments_have_one_cause() -> None:

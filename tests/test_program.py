@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pt_bridge.errors import ProgramError
-from pt_bridge.program import USUAL_FOLDERS, explain, find, search_path
+from pt_bridge.program import USUAL_FOLDERS, explain, find, package, search_path
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -132,28 +132,36 @@ def test_where_nothing_is_found_all_that_was_tried_is_listed(tmp_path: Path) -> 
     with pytest.raises(ProgramError) as caught:
         find([NAME, OTHER], variables, "/")
     text = str(caught.value)
-    folders = text.partition(" in ")[2].partition(";")[0].split(", ")
+    folders = text.partition("looked in ")[2].split(", ")
     assert folders[:2] == [str(tmp_path), "/usr/bin"]
     assert set(folders) > set(USUAL_FOLDERS)
     assert len(set(folders)) == len(folders)
     assert any(each.startswith("/home/me/tor-browser/") for each in folders)
-    assert f"looked for {NAME} and {OTHER} in " in text
-    assert text.endswith(f"apt install {OTHER})")
+    assert f"install {NAME} or {OTHER} (" in text
 
 
 @pytest.mark.parametrize(
-    ("path", "package"),
+    ("names", "where"),
     [
-        ("/nowhere/obfs4proxy", "obfs4proxy"),
-        ("/nowhere/webtunnel-client", "webtunnel"),
-        ("/nowhere/webtunnel-server", "webtunnel"),
+        (["lyrebird", "obfs4proxy"], "Debian: apt install obfs4proxy"),
+        (["snowflake-client", "lyrebird"], "Debian: apt install snowflake-client"),
+        (
+            ["webtunnel-server"],
+            "not in Debian 12; later, perhaps: apt install webtunnel",
+        ),
+        ([NAME], f"not in Debian 12; later, perhaps: apt install {NAME}"),
     ],
 )
-def test_the_package_is_named_as_debian_names_it(path: str, package: str) -> None:
-    """ER-07: not every package has its program's name."""
+def test_it_is_said_where_to_get_a_program(names: list[str], where: str) -> None:
+    """ER-07: one that can be had, under the name that its package has."""
+    assert package(names) == where
+
+
+def test_a_path_of_the_owners_that_leads_nowhere_is_named() -> None:
+    """ER-07: there is no package for it."""
     with pytest.raises(ProgramError) as caught:
-        find([path], {}, "/")
-    assert str(caught.value).endswith(f"(Debian: apt install {package})")
+        find(["/nowhere/obfs4proxy"], {}, "/")
+    assert str(caught.value) == "there is no PT program /nowhere/obfs4proxy"
 
 
 @pytest.mark.parametrize(

@@ -297,3 +297,9 @@ def test_what_is_no_control_character_stays() -> None:
     """SE-08: other people's languages are no attack."""
     text = "Verbindung verweigert: \u00fc\u4e2d\u6587\U0001f512 \\n"
     assert one_line(text) == text
+
+
+def test_the_name_of_an_argument_alone_stays_as_it_is() -> None:
+    """SE-05: our own sentences speak of cert= and of what may be wrong with it."""
+    text = "the arguments (cert=) are cut, or cert= and iat-mode= are missing"
+    assert Scrubber()(text) == text
