@@ -87,7 +87,10 @@ class Bridge:
     @contextlib.asynccontextmanager
     async def _pt(self, variables: dict[bytes, bytes]) -> AsyncIterator[Child]:
         """Run the PT, with these TOR_PT_* variables, for as long as the block lasts."""
-        here = os.getcwd()
+        try:
+            here = os.getcwd()
+        except OSError:  # somebody has removed it
+            here = "/"
         path = program.find(self._config.programs, self._variables, here)
         inherited = environment.inherited(self._variables)
         if b"PATH" in inherited:

@@ -33,6 +33,8 @@ READ_SIZE = 64 * 1024
 # What is still in the pipes of a PT that has ended; a pipe holds no more by default.
 MAX_LAST_WORDS = 1024 * 1024
 STDERR_LINES_KEPT = 20
+# How long a PT that closed its stdout may take to tell how it ended (seconds).
+SILENCE = 0.5
 POLL_INTERVAL = 0.05  # seconds, where the system has no pidfds
 
 
@@ -65,6 +67,7 @@ class Child:
         self._path = path
         self._learn = learn
         self._told_to_end = False
+        self._silence: asyncio.TimerHandle | None = None
         self._environment = environment
         self._loop = asyncio.get_running_loop()
         self._ready: asyncio.Future[None] = self._loop.create_future()
@@ -107,13 +110,20 @@ class Child:
     ) -> None:
         """End the PT: ask, wait, kill; then its process group, then reap it."""
         self.end()
-        if not await self._has_exited(GRACE):
-            logger.debug("x the PT did not end in time, and is killed")
-            self.kill()
-            await self._has_exited(KILL_LIMIT)
-        self._signal(signal.SIGKILL)  # whatever it forked
+        try:
+            if not await self._has_exited(GRACE):
+                logger.debug("x the PT did not end in time, and is killed")
+                self.kill()
+                await self._has_exited(KILL_LIMIT)
+        finally:
+            self._clean_up()
+
+    def _clean_up(self) -> None:
+        """Leave nothing behind; where we are in a hurry, no PT that still ends."""
+        self.kill()  # and whatever it forked
         self._unwatch()
-        self._process.poll()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(KILL_LIMIT)
         for future in (self._ready, self._exited):
             if not future.cancel() and not future.cancelled():
                 future.exception()  # seen
@@ -204,6 +214,8 @@ class Child:
             if pipe is not None:
                 pipe.close()
         self._stop_watching()
+        if self._silence is not None:
+            self._silence.cancel()
 
     def _read(self, descriptor: int, hear: Callable[[bytes], None]) -> int:
         """Read what a pipe holds; give the number of bytes, 0 for none or the end."""
@@ -217,7 +229,15 @@ class Child:
             hear(data)
         else:
             self._loop.remove_reader(descriptor)
+            if hear == self._hear_stdout and not self._ready.done():
+                # It can say nothing more; most likely it is about to end.
+                self._silence = self._loop.call_later(SILENCE, self._fell_silent)
         return len(data)
+
+    def _fell_silent(self) -> None:
+        self._fail(
+            Misspoke(f"{self.launch.program} closed its stdout before it was ready")
+        )
 
     def _hear_stdout(self, data: bytes) -> None:
         before = self._stdout_lines.dropped
@@ -242,7 +262,7 @@ class Child:
                 logger.log(SEVERITIES[severity], "%s: %s", self.launch.program, text)
             case Unknown(text):
                 if text and not self._first_words:
-                    self._first_words = text[:200]
+                    self._first_words = text
                 logger.debug("< %s", text)
             case _:
                 # Its keyword only: what stands behind may be a server's secrets.

@@ -40,6 +40,7 @@ def main() -> int:
     os.umask(PRIVATE_UMASK)
     # Inherited ignored, it would take from us how the PT ended (waitid(2), NOTES).
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
     arguments = sys.argv[1:]
     if arguments and arguments not in HOST_ARGUMENTS:
         from pt_bridge import command_line
@@ -74,7 +75,8 @@ def _run(config: Config, sock: socket.socket | None) -> int:
     try:
         if config.logfile is not None:
             _add_log_file(config, scrub)
-        asyncio.run(_bridge(config, scrub, sock))
+        with asyncio.Runner() as runner:
+            runner.run(_bridge(config, scrub, sock))
     except (ConfigError, TransportError) as error:
         return _fail(error, error.exit_code, config)
     except Exception:
@@ -82,6 +84,8 @@ def _run(config: Config, sock: socket.socket | None) -> int:
         text = "internal error: please report the lines above"
         return _fail(PtBridgeError(text), BUG, config)
     finally:
+        # The loop has taken its handlers with it, and our end takes a moment.
+        _stop_at_once_when_asked()
         log.stop()
     return 0
 
@@ -162,15 +166,12 @@ def _stop_signals() -> list[signal.Signals]:
 
 def _fail(error: PtBridgeError, code: int, config: Config | None) -> int:
     """Say on stderr, as the last line, what is wrong; give the exit code."""
+    from pt_bridge.log import say
     from pt_bridge.scrubber import one_line
 
     _stop_at_once_when_asked(code)
     name = f"pt-bridge[{config.transport}]" if config is not None else "pt-bridge"
-    line = one_line(_scrubber(config)(f"{name}: error: {error}"))
-    try:
-        os.write(2, f"{line}\n".encode("utf-8", "backslashreplace"))
-    except OSError:  # nobody listens
-        pass
+    say(one_line(_scrubber(config)(f"{name}: error: {error}")))
     if config is None or config.plugin:
         time.sleep(max(0.0, STARTED + MIN_LIFE - time.monotonic()))
     return code

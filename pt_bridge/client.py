@@ -17,7 +17,7 @@ from pt_bridge.listener import Listener
 from pt_bridge.log import logger
 from pt_bridge.protocol import environment, socks4, socks5
 from pt_bridge.protocol.address import Address, Alternatives
-from pt_bridge.splice import PipePool, pump_maker
+from pt_bridge.splice import MAX_PIPES, PipePool, pump_maker
 from pt_bridge.tunnel import Tunnel
 
 if TYPE_CHECKING:
@@ -28,9 +28,10 @@ if TYPE_CHECKING:
     from pt_bridge.config import Config
     from pt_bridge.errors import Died
 
-# Descriptors that are not for tunnels: the PT's pipes, the log, the event loop, and the
-# pipes that tunnels borrow. With fewer, those that get no pipe copy.
-RESERVED_DESCRIPTORS = 64
+# Descriptors that are not for tunnels: the PT's pipes, the log, the event loop.
+RESERVED_DESCRIPTORS = 32
+# Of all descriptors, one in so many pairs may be a pipe that tunnels borrow.
+PIPES_SHARE = 16
 DESCRIPTORS_PER_TUNNEL = 2
 # A user gives up before a PT does: when to say that there is no answer yet (seconds).
 SLOW = 10.0
@@ -53,7 +54,9 @@ class ClientBridge(Bridge):
             sock: where the host connects to, listening already; the bridge owns it.
         """
         super().__init__(config, variables)
-        limit = kernel.raise_descriptor_limit() - RESERVED_DESCRIPTORS
+        limit = kernel.raise_descriptor_limit()
+        self._pipes = PipePool(most=min(MAX_PIPES, limit // PIPES_SHARE))
+        limit -= RESERVED_DESCRIPTORS + self._pipes.descriptors
         self._listener = Listener(
             self._loop,
             sock,
@@ -68,7 +71,7 @@ class ClientBridge(Bridge):
         self._has_proxy = config.upstream_proxy is not None
 
     async def _serve(self) -> None:
-        with self._listener, PipePool() as self._pipes, self._folder() as folder:
+        with self._listener, self._pipes, self._folder() as folder:
             variables = environment.client(
                 self._config.transport,
                 state=os.fsencode(folder),

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 STDOUT = 1
+REQUIRED = ("--local", "--remote")  # the end of a message that names what is missing
 DESCRIPTION = """\
 Tor's Pluggable Transports (obfs4proxy, lyrebird, webtunnel, snowflake, ...) as a
 shadowsocks plugin. shadowsocks starts it by itself:
@@ -49,8 +50,9 @@ class Parser(argparse.ArgumentParser):
     """A parser that reports mistakes as the rest of the program does."""
 
     def error(self, message: str) -> NoReturn:
-        """Raise it, instead of exiting with 2."""
-        raise UsageError(f"{message}; see '{self.prog} --help'")
+        """Raise it, instead of exiting with 2; the words themselves may be secrets."""
+        what = message if message.endswith(REQUIRED) else message.partition(":")[0]
+        raise UsageError(f"{what}; see '{self.prog} --help'")
 
 
 def main(arguments: Sequence[str], run: Callable[[Callable[[], Config]], int]) -> int:

@@ -6,6 +6,7 @@ import socket
 import struct
 import sys
 
+TCP_CLOSE = 7  # include/net/tcp_states.h; the first byte of TCP_INFO
 NO_LINGER = struct.pack("ii", 1, 0)
 
 
@@ -36,10 +37,23 @@ def half_close(sock: socket.socket) -> None:
         pass
 
 
+def is_dead(sock: socket.socket) -> bool:
+    """Tell whether a TCP connection was reset, though nobody was told yet."""
+    try:
+        info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)
+    except (AttributeError, OSError):  # another system
+        return False
+    return info[0] == TCP_CLOSE
+
+
 def unsent(sock: socket.socket) -> int:
     """Give how many of the bytes sent the peer's system has not taken yet."""
     import fcntl
     import termios
 
+    if sock.fileno() < 0 or is_dead(
+        sock
+    ):  # the kernel goes on counting what nobody will take
+        return 0
     answer = fcntl.ioctl(sock, termios.TIOCOUTQ, bytes(4))
     return int.from_bytes(answer, sys.byteorder)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 STDIN = 0
+INIT = 1
 DISCARDED = 4096  # bytes at once
 POLL_INTERVAL = 1.0  # seconds, where the system has no pidfds
 
@@ -59,6 +60,13 @@ def _watch_stdin(
     stack.callback(loop.remove_reader, stdin)
 
 
+def _is_in_our_group(process: int) -> bool:
+    try:
+        return os.getpgid(process) == os.getpgrp()
+    except OSError:
+        return False
+
+
 def _watch_parent(
     loop: asyncio.AbstractEventLoop,
     gone: Callable[[], None],
@@ -68,8 +76,12 @@ def _watch_parent(
     if parent == 0:  # we are in a PID namespace that it is not in
         return
 
+    # An orphan's parent is init, which is in another process group than the host was;
+    # a host that is itself pid 1, in a container, is in ours.
+    is_orphan = parent == INIT and not _is_in_our_group(parent)
+
     def has_ended() -> bool:
-        return os.getppid() != parent
+        return is_orphan or os.getppid() != parent
 
     stop = watch_process(
         loop, parent, gone, has_ended=has_ended, interval=POLL_INTERVAL

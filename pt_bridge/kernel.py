@@ -68,8 +68,8 @@ def is_ending(pid: int) -> bool:
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:
             fields = file.read().rpartition(b")")[2].split()
-    except OSError:
-        return True
+    except OSError:  # no /proc, no descriptor; a child's is there until it is reaped
+        return False
     return fields[0] in (b"Z", b"X") or bool(int(fields[FLAGS_FIELD]) & PF_EXITING)
 
 

@@ -10,7 +10,7 @@ import os
 import socket
 import time
 
-from pt_bridge.connection import prepare, reset
+from pt_bridge.connection import is_dead, prepare, reset
 from pt_bridge.errors import ListenError
 
 TYPE_CHECKING = False
@@ -327,7 +327,10 @@ class _Parked:
             self.take()
 
     def take(self) -> None:
-        """Deliver the connection."""
+        """Deliver the connection, unless it was reset in the meantime."""
+        if is_dead(self._sock):
+            self.drop()
+            return
         self._leave()
         self._listener._delivered += 1
         self._listener._deliver(self._sock)

@@ -7,9 +7,11 @@ DEBUG is for whoever reads the code next to it.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import select
+import stat
 from typing import TYPE_CHECKING
 
 from pt_bridge.errors import StateError
@@ -56,14 +58,58 @@ class Formatter(logging.Formatter):
         return one_line(self._scrub(f"{self._name}: {prefix}{text}"))
 
 
+def open_stderr() -> int:
+    """Open stderr in a way that never blocks us, nor changes it for those who share it.
+
+    Returns:
+        A descriptor of our own, or stderr itself where that is a file, which never
+        blocks, or cannot be opened again.
+    """
+    mode = os.fstat(STDERR).st_mode
+    if stat.S_ISFIFO(mode) or stat.S_ISCHR(mode):
+        flags = os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+        with contextlib.suppress(OSError):
+            return os.open(f"/proc/self/fd/{STDERR}", flags)
+    return STDERR
+
+
+def say(text: str) -> None:
+    """Write a line to stderr, if that can be done now."""
+    descriptor = open_stderr()
+    try:
+        with contextlib.suppress(OSError):
+            _write(descriptor, text)
+    finally:
+        _close(descriptor)
+
+
+def _close(descriptor: int) -> None:
+    if descriptor != STDERR:
+        os.close(descriptor)
+
+
+def _write(descriptor: int, text: str) -> None:
+    line = text.encode("utf-8", "backslashreplace") + b"\n"
+    if len(line) > MAX_LINE:
+        whole = line[: MAX_LINE - 4].decode("utf-8", "ignore")
+        line = whole.encode() + b"...\n"
+    if _is_writable(descriptor):
+        os.write(descriptor, line)
+
+
+def _is_writable(descriptor: int) -> bool:
+    poll = select.poll()
+    poll.register(descriptor, select.POLLOUT)
+    return bool(poll.poll(0))
+
+
 class DescriptorHandler(logging.Handler):
     """Writes to a file descriptor, and gives a line up rather than wait or fail."""
 
     def __init__(self, descriptor: int) -> None:
+        """Make a handler that owns the descriptor."""
         super().__init__()
         self._descriptor = descriptor
-        self._poll = select.poll()
-        self._poll.register(descriptor, select.POLLOUT)
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write the line, if that can be done now."""
@@ -72,15 +118,15 @@ class DescriptorHandler(logging.Handler):
         except Exception:  # a mistake in the call
             self.handleError(record)
             return
-        line = text.encode("utf-8", "backslashreplace") + b"\n"
-        if len(line) > MAX_LINE:
-            whole = line[: MAX_LINE - 4].decode("utf-8", "ignore")
-            line = whole.encode() + b"...\n"
         try:
-            if self._poll.poll(0):
-                os.write(self._descriptor, line)
+            _write(self._descriptor, text)
         except OSError:  # nobody reads it, or the disk is full: tunnels come first
             pass
+
+    def close(self) -> None:
+        """Close the descriptor, if it is not stderr itself."""
+        _close(self._descriptor)
+        super().close()
 
 
 class FileHandler(DescriptorHandler):
@@ -89,18 +135,13 @@ class FileHandler(DescriptorHandler):
     def __init__(self, path: str) -> None:
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
         try:
-            self._file = os.open(path, flags, 0o600)
+            descriptor = os.open(path, flags, 0o600)
         except OSError as error:
             raise StateError(
                 f"cannot write the log file {path}: "
                 f"{os.strerror(error.errno or 0).lower()}"
             ) from None
-        super().__init__(self._file)
-
-    def close(self) -> None:
-        """Close the file."""
-        os.close(self._file)
-        super().close()
+        super().__init__(descriptor)
 
 
 def start(level: str, transport: str, scrub: Callable[[str], str]) -> None:
@@ -114,7 +155,7 @@ def start(level: str, transport: str, scrub: Callable[[str], str]) -> None:
     logging.raiseExceptions = False
     root = logging.getLogger()
     root.setLevel(level.upper())
-    _add(root, DescriptorHandler(STDERR), transport, scrub)
+    _add(root, DescriptorHandler(open_stderr()), transport, scrub)
 
 
 def add_file(path: str, transport: str, scrub: Callable[[str], str]) -> None:

@@ -28,13 +28,16 @@ PACKAGES = {  # in Debian, where they do not have the program's name
 def search_path(variables: Mapping[bytes, bytes], working_directory: str) -> list[str]:
     """Give the folders of PATH that may be believed.
 
-    shadowsocks-libev puts the working directory in front, so a first entry that is this
-    one is left out (conformance SE-03), and relative entries are wherever they stand.
+    shadowsocks-libev puts the working directory in front. It is left out, wherever and
+    however it stands there, and so are relative entries (conformance SE-03).
     """
     folders = os.fsdecode(variables.get(b"PATH", b"")).split(os.pathsep)
-    if folders[0] == working_directory:
-        del folders[0]
-    return [folder for folder in folders if folder.startswith("/")]
+    here = os.path.realpath(working_directory)
+    return [
+        folder
+        for folder in folders
+        if folder.startswith("/") and os.path.realpath(folder) != here
+    ]
 
 
 def find(

@@ -59,7 +59,7 @@ class Scrubber:
                 through, however they are escaped; the hosts of URLs are names.
             names: host names, treated like addresses.
         """
-        for secret in secrets:
+        for secret in [part for each in secrets for part in (each, *each.split(","))]:
             if len(secret) >= MIN_SECRET:
                 self._secrets |= _spellings(secret)
             names = [*names, *URL_HOST.findall(secret)]

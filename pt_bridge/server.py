@@ -16,7 +16,7 @@ from pt_bridge import arguments, resolver, state
 from pt_bridge.bridge import Bridge
 from pt_bridge.errors import TransportError, UsageError
 from pt_bridge.listener import explain_text
-from pt_bridge.log import STDERR, logger
+from pt_bridge.log import STDERR, logger, say
 from pt_bridge.protocol import environment
 from pt_bridge.protocol.address import Address, is_wildcard
 
@@ -97,7 +97,7 @@ class ServerBridge(Bridge):
             logger.info("the clients' plugin options are in %s", path)
         if os.isatty(STDERR):
             # For the person who sits there; no log gets to see it.
-            os.write(STDERR, f"{line}\n".encode())
+            say(line)
 
 
 def _never_wildcard(local: Address) -> Address:

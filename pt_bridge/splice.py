@@ -71,6 +71,11 @@ class PipePool:
             _close(self._free.pop())
 
     @property
+    def descriptors(self) -> int:
+        """How many descriptors there may be at once, free pipes included."""
+        return 2 * (self._most + KEPT_PIPES)
+
+    @property
     def lent(self) -> int:
         """How many pipes are lent."""
         return self._lent

@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 
 OURS = "pt-bridge"
 CLIENT_PREFIX = "pt-bridge-client-"
+ATTEMPTS = 10
 CLIENT_OPTIONS = "client-options.txt"
+LOGS = "log"
 PRIVATE = 0o700
 WRITABLE_BY_OTHERS = 0o022
 HELP = (
@@ -119,8 +121,11 @@ def temporary(variables: Mapping[bytes, bytes]) -> Iterator[str]:
     """
     with contextlib.ExitStack() as stack:
         folder, why = None, ""
-        for parent in _parents(variables):
+        parents = _parents(variables)
+        for parent in parents:
             _remove_stale(parent)
+        # Another client that starts may take a new folder for a stale one: once more.
+        for parent in [each for each in parents for _ in range(ATTEMPTS)]:
             try:
                 folder = stack.enter_context(_held(parent))
                 break
@@ -226,12 +231,13 @@ def write_client_options(folder: str, text: str) -> tuple[str, str | None]:
 
 
 def file_below(path: str, variables: Mapping[bytes, bytes]) -> str:
-    """Give a relative path below the state directory, whose folder is made.
+    """Give a log file's path below the state directory; its folder is made.
 
     Raises:
         StateError: it cannot be made.
     """
-    folder = _private(base(variables))
+    # Apart from the folders of PTs: a link must not make us write into a server's keys.
+    folder = _private(os.path.join(_private(base(variables)), LOGS))
     *parents, name = path.split("/")
     for part in parents:
         folder = _private(os.path.join(folder, part)) if part else folder

@@ -53,8 +53,10 @@ class Tunnel:
         "_linger",
         "_loop",
         "_near",
+        "_pt_is_done",
         "_pt_is_ending",
         "_pt_was_reset",
+        "_seen",
         "_timer",
         "_up",
         "_up_done",
@@ -99,6 +101,8 @@ class Tunnel:
         self._up_done = False
         self._pt_was_reset = False
         self._host_is_gone = False
+        self._pt_is_done = False
+        self._seen = -1
         self._drain: Drain | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._up.start()
@@ -125,10 +129,14 @@ class Tunnel:
                 self.reset()
             case End.EOF if self._host_is_gone:
                 self._finish_far()
+            case End.EOF if self._pt_is_done:
+                self._close()
             case End.EOF:
                 self._await_answer()
             case _ if self._host_is_gone:
                 self.reset()
+            case _ if self._pt_is_done:
+                self._drain_near()
             case End.SINK_RESET:
                 # What the PT sent before is still to be read.
                 self._pt_was_reset = True
@@ -151,24 +159,32 @@ class Tunnel:
                 self._host_is_gone = True
                 self._drain = Drain(self._loop, self._far, self.reset)
                 self._cancel_timer()
-                self._wait_for(self._far, self._up, self.reset)
+                self._wait(self.reset)
 
     def _await_answer(self) -> None:
         self._up.last = self._loop.time()
         self._check_silence()
+
+    def _taken(self) -> int:
+        """Give how many bytes the two peers have taken, as far as the kernel tells."""
+        moved = self._up.moved + self._down.moved
+        return moved - unsent(self._near) - unsent(self._far)
 
     def _check_silence(self) -> None:
         """End a tunnel that was silent for too long, or look again later."""
         limit = self._linger if self._up_done else self._idle
         assert limit is not None  # else nothing would have asked
         silent = self._loop.time() - max(self._up.last, self._down.last)
-        if self._up_done and (self._down.is_blocked or unsent(self._near)):
-            silent = 0.0  # the answer is there, and the host is slow to take it
+        if self._up_done:
+            taken = self._taken()
+            if taken != self._seen or self._down.is_blocked or unsent(self._near):
+                silent = 0.0  # one of the two is only slow
+            self._seen = taken
         self._cancel_timer()
         if silent < limit:
             self._timer = self._loop.call_later(limit - silent, self._check_silence)
         elif self._up_done:
-            # All that the host sent is with the PT, which may pass it on in peace.
+            # The PT has taken all that the host sent, and may pass it on in peace.
             self._stop()
             reset(self._near)
             self._far.close()
@@ -177,12 +193,28 @@ class Tunnel:
             self.reset()
 
     def _finish_near(self) -> None:
-        """The PT has ended: give the host its EOF, and time to read it."""
+        """The PT has ended: give the host its EOF; what it still sends goes on."""
+        self._pt_is_done = True
+        half_close(self._near)
+        if self._up_done:
+            self._drain_near()
+        else:
+            self._cancel_timer()
+            self._wait(self._give_up)
+
+    def _give_up(self) -> None:
+        """End it; an upload that is cut must not look complete."""
+        if self._up.is_blocked or unsent(self._far):
+            self.reset()
+        else:
+            self._close()
+
+    def _drain_near(self) -> None:
+        """Nobody takes what the host still sends: let it read what it was sent."""
         self._stop()
         self._far.close()
-        half_close(self._near)
         self._drain = Drain(self._loop, self._near, self._close)
-        self._wait_for(self._near, self._down, self._close)
+        self._wait(self._close)
 
     def _finish_far(self) -> None:
         """The host is gone: give the PT its EOF, and time to pass everything on."""
@@ -190,22 +222,16 @@ class Tunnel:
         self._near.close()
         half_close(self._far)
         self._drain = Drain(self._loop, self._far, self._close)
-        self._wait_for(self._far, self._up, self._close)
+        self._wait(self._close)
 
-    def _wait_for(
-        self,
-        leg: socket.socket,
-        pump: CopyPump,
-        give_up: Callable[[], None],
-        taken_before: int | None = None,
-    ) -> None:
-        """Give a leg up once its peer takes nothing more of what was pumped to it."""
-        taken = pump.moved - unsent(leg)
-        if taken == taken_before:
+    def _wait(self, give_up: Callable[[], None], before: int | None = None) -> None:
+        """Give the tunnel up once neither peer takes anything more."""
+        taken = self._taken()
+        if taken == before:
             give_up()
         else:
             self._timer = self._loop.call_later(
-                self._drain_limit, self._wait_for, leg, pump, give_up, taken
+                self._drain_limit, self._wait, give_up, taken
             )
 
     def _close(self) -> None:

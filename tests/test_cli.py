@@ -576,15 +576,15 @@ def test_it_logs_to_a_file_below_the_state_directory(bench: Bench) -> None:
     program = bench.client(options=options, umask=0)
     program.said("ready")
     bench.stop(program)
-    path = bench.folder / "state/pt-bridge/logs/bridge.log"
+    path = bench.folder / "state/pt-bridge/log/logs/bridge.log"
     assert path.read_text().splitlines() == program.lines
     assert mode(path) == 0o600
 
 
 def test_a_log_file_that_cannot_be_written_is_an_error(bench: Bench) -> None:
     """ER-08."""
-    (bench.folder / "state/pt-bridge/logs").mkdir(parents=True, mode=0o700)
-    (bench.folder / "state/pt-bridge").chmod(0o700)
+    for folder in ("pt-bridge", "pt-bridge/log", "pt-bridge/log/logs"):
+        (bench.folder / "state" / folder).mkdir(mode=0o700)
     code, sentence = bench.failure(
         bench.client(options=f"{CLIENT_OPTIONS};logfile=logs")
     )

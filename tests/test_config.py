@@ -118,7 +118,7 @@ def test_a_port_that_is_none_is_refused_with_the_variables_name(
         (
             "SS_REMOTE_HOST",
             "127.1",
-            "it must be a full IPv4 address like 192.0.2.1, or a name",
+            "it must be an IPv4 address of four numbers, or a name",
         ),
         (
             "SS_LOCAL_HOST",

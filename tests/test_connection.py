@@ -6,7 +6,7 @@ import socket
 
 import pytest
 
-from pt_bridge.connection import half_close, prepare, reset, unsent
+from pt_bridge.connection import half_close, is_dead, prepare, reset, unsent
 from tests.tcp import (
     closing,
     noise,
@@ -71,3 +71,15 @@ async def test_what_the_peer_has_not_taken_is_known() -> None:
         assert 0 < unsent(outer) <= sent
         await read(inner, sent)
         await turn_until(lambda: unsent(outer) == 0)
+
+
+def test_a_connection_that_was_reset_is_known_to_be_dead() -> None:
+    """RL-04: nobody reads from a half-closed host, so nobody else would tell."""
+    near, far = pair()
+    with closing((near, far)):
+        assert not is_dead(near)
+        near.send(b"never taken")
+        reset(far)
+        wait_for_hangup(near)
+        assert is_dead(near)
+        assert unsent(near) == 0

@@ -58,11 +58,11 @@ def test_a_zombie_is_ending(child: subprocess.Popen[bytes]) -> None:
     assert kernel.is_ending(child.pid)
 
 
-def test_a_process_that_is_gone_is_ending(child: subprocess.Popen[bytes]) -> None:
-    """RL-11."""
+def test_what_cannot_be_looked_at_is_not_ending(child: subprocess.Popen[bytes]) -> None:
+    """RL-11: without /proc, or a descriptor, no whole answer may become a reset."""
     child.kill()
     child.wait()
-    assert kernel.is_ending(child.pid)
+    assert not kernel.is_ending(child.pid)
 
 
 def test_a_program_with_brackets_in_its_name_is_not_ending() -> None:

@@ -423,7 +423,7 @@ def test_the_file_is_not_written_through_a_link(tmp_path: Path) -> None:
 def test_a_log_file_lies_below_the_state_directory(tmp_path: Path) -> None:
     """SE-04: its folder is made, and is private; the file is the log's to make."""
     path = file_below("logs//client.log", xdg(tmp_path))
-    assert path == str(tmp_path / "pt-bridge/logs/client.log")
-    assert mode(tmp_path / "pt-bridge/logs") == 0o700
+    assert path == str(tmp_path / "pt-bridge/log/logs/client.log")
+    assert mode(tmp_path / "pt-bridge/log/logs") == 0o700
     assert not os.path.exists(path)
-    assert file_below("x.log", xdg(tmp_path)) == str(tmp_path / "pt-bridge/x.log")
+    assert file_below("x.log", xdg(tmp_path)) == str(tmp_path / "pt-bridge/log/x.log")

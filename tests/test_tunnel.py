@@ -283,8 +283,9 @@ async def test_a_host_that_is_sending_gets_the_last_bytes_all_the_same() -> None
             tasks.create_task(answer_and_end())
             heard = await read_to_end(r.host)
             uploads.cancel()
+            # Until then the PT may have what the host still sends.
+            r.host.shutdown(socket.SHUT_WR)
         assert heard == answer
-        r.host.close()
         await r.over()
 
 
@@ -532,3 +533,40 @@ async def test_many_tunnels_at_once_all_carry_their_own() -> None:
             for number, r in enumerate(rigs):
                 tasks.create_task(serve(r))
                 tasks.create_task(ask(r, noise(1000 + number)[:1000]))
+
+
+async def test_a_host_that_resets_with_its_answer_untaken_leaves_nothing() -> None:
+    """RL-04: the kernel counts the bytes on, and nobody reads that leg any more."""
+    with rig(linger=MOMENT, near=slow_pair(send_buffer=400_000)) as r:
+        r.host.shutdown(socket.SHUT_WR)
+        await turn_until(lambda: state(r.near) == CLOSE_WAIT)
+        await write(r.pt, noise(200_000))
+        await turn_until(lambda: r.tunnel.moved == 200_000)
+        reset(r.host)
+        await r.over()
+
+
+async def test_a_pt_that_has_said_all_still_gets_what_the_host_says() -> None:
+    """Design 3: an upload that is cut must not look complete, nor be cut."""
+    data = noise(5_000_000)
+    with rig() as r:
+        r.pt.shutdown(socket.SHUT_WR)
+        assert await read_to_end(r.host) == b""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(write(r.host, data))
+            assert await read(r.pt, len(data)) == data
+        r.host.shutdown(socket.SHUT_WR)
+        assert await read_to_end(r.pt) == b""
+        await r.over()
+
+
+async def test_an_upload_that_a_silent_pt_does_not_take_ends_with_a_reset() -> None:
+    """SK-13, RL-04: it is not complete."""
+    with rig(drain_limit=MOMENT) as r:
+        async with asyncio.TaskGroup() as tasks:
+            uploads = tasks.create_task(upload(r.host))
+            await turn_until(lambda: r.tunnel._up.is_blocked)
+            r.pt.shutdown(socket.SHUT_WR)
+            await r.over()
+            uploads.cancel()
+        assert await is_reset(r.pt)

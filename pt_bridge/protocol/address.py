@@ -154,7 +154,7 @@ def _parse_name(text: str) -> str:
     ):
         raise ProtocolError("it must be a valid host name or IP address")
     if DIGITS.issuperset(labels[-1]) or labels[-1].startswith("0x"):
-        raise ProtocolError("it must be a full IPv4 address like 192.0.2.1, or a name")
+        raise ProtocolError("it must be an IPv4 address of four numbers, or a name")
     return name
 
 

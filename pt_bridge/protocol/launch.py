@@ -37,7 +37,6 @@ from pt_bridge.protocol.messages import (
 
 VERSION = "1"
 SOCKS_PROTOCOLS = frozenset({"socks4", "socks5"})
-SHOWN = 200  # characters of a PT's own text in one of our sentences
 
 
 class State(Enum):
@@ -100,19 +99,17 @@ class Launch:
             case VersionError(text):
                 raise Misspoke(
                     f"{self.program} does not speak version {VERSION} of the PT "
-                    f"protocol: VERSION-ERROR {_shown(text)}",
+                    f"protocol: VERSION-ERROR {text}",
                     text,
                 )
             case EnvError(text):
                 raise Misspoke(
-                    f"{self.program} cannot use its environment: "
-                    f"ENV-ERROR {_shown(text)}",
+                    f"{self.program} cannot use its environment: ENV-ERROR {text}",
                     text,
                 )
             case ProxyError(text):
                 raise ProxyRefused(
-                    f"{self.program} cannot use the upstream proxy: "
-                    f"PROXY-ERROR {_shown(text)}",
+                    f"{self.program} cannot use the upstream proxy: PROXY-ERROR {text}",
                     text,
                 )
             case Version(version):
@@ -127,7 +124,7 @@ class Launch:
     def _version(self, version: str) -> str | None:
         if version != VERSION:
             raise Misspoke(
-                f"{self.program} speaks version {_shown(version)} of the PT protocol, "
+                f"{self.program} speaks version {version} of the PT protocol, "
                 f"and pt-bridge version {VERSION}: use another version of it"
             )
         if self.state is State.METHODS:
@@ -166,7 +163,7 @@ class Launch:
         if method.protocol not in SOCKS_PROTOCOLS:
             raise Misspoke(
                 f"{self.program} offers {self.transport} over "
-                f"'{_shown(method.protocol)}', and pt-bridge speaks socks5 and socks4"
+                f"'{method.protocol}', and pt-bridge speaks socks5 and socks4"
             )
         try:
             address = parse_endpoint(method.address)
@@ -209,7 +206,7 @@ class Launch:
         if self._refusal is None:
             return NotOffered(f"{self.program} does not offer {self.transport}")
         return NotOffered(
-            f"{self.program} cannot offer {self.transport}: {_shown(self._refusal)}",
+            f"{self.program} cannot offer {self.transport}: {self._refusal}",
             self._refusal,
         )
 
@@ -222,7 +219,7 @@ class Launch:
         """
         if self._refusal is not None and not self._offered:
             return self._not_offered()
-        said = f"; it wrote: {_shown(last_words)}" if last_words else ""
+        said = f"; it wrote: {last_words}" if last_words else ""
         return Misspoke(f"{self.program} {how} before it was ready{said}", last_words)
 
 
@@ -234,7 +231,3 @@ def _keyword(message: Message) -> str:
             separator = " " if tail == "Done" else "-"
             return f"{name.removesuffix(tail)}{separator}{tail}".upper()
     return name.upper()
-
-
-def _shown(text: str) -> str:
-    return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."

@@ -21,7 +21,7 @@ BAD_PORT = "it must be a port from 1 to 65535"
 BAD_NAME = "it must be a valid host name"
 BAD_HOST = "it must be a valid host name or IP address"
 BAD_IPV6 = "it must be a valid IPv6 address where it has ':' or '['"
-HALF_IPV4 = "it must be a full IPv4 address like 192.0.2.1, or a name"
+HALF_IPV4 = "it must be an IPv4 address of four numbers, or a name"
 ZONE = (
     "an IPv6 zone ('%...') cannot be passed on to a PT: use an address of global scope"
 )
