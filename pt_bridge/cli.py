@@ -72,22 +72,25 @@ def _run(config: Config, sock: socket.socket | None) -> int:
 
     scrub = _scrubber(config)
     log.start(config.loglevel, config.transport, scrub)
+    failure: PtBridgeError | None = None
+    code = 0
     try:
         if config.logfile is not None:
             _add_log_file(config, scrub)
         with asyncio.Runner() as runner:
             runner.run(_bridge(config, scrub, sock))
     except (ConfigError, TransportError) as error:
-        return _fail(error, error.exit_code, config)
+        failure, code = error, error.exit_code
     except Exception:
         log.logger.exception("a bug in pt-bridge")
-        text = "internal error: please report the lines above"
-        return _fail(PtBridgeError(text), BUG, config)
+        failure = PtBridgeError("internal error: please report the lines above")
+        code = BUG
     finally:
         # The loop has taken its handlers with it, and our end takes a moment.
         _stop_at_once_when_asked()
         log.stop()
-    return 0
+    # Only now: what a broken loop writes when it goes must not be the last line.
+    return 0 if failure is None else _fail(failure, code, config)
 
 
 async def _bridge(config: Config, scrub: Scrubber, sock: socket.socket | None) -> None:
