@@ -1,0 +1,1 @@
+"""pt-bridge measured side by side with what else relays (``scripts/bench``)."""
