@@ -212,7 +212,7 @@ def test_a_host_in_the_background_works_and_the_log_goes_to_a_file(
         *("--plugin-opts", f"{options};logfile=client.log"),
     )
     assert parent.wait() == 0
-    log = machine.folder / "state/pt-bridge/client.log"
+    log = machine.folder / "state/pt-bridge/log/client.log"
     wait_until(
         lambda: log.exists() and "ready: " in log.read_text(), "ready: in the log"
     )

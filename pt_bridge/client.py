@@ -67,7 +67,8 @@ class ClientBridge(Bridge):
         self._dialling: set[asyncio.Task[socket.socket | None]] = set()
         self._tunnels: set[Tunnel] = set()
         self._alternatives = Alternatives(config.remotes)
-        self._complaints = causes.Complaints()
+        self._failures = causes.Complaints()
+        self._silences = causes.Complaints()
         self._has_proxy = config.upstream_proxy is not None
 
     async def _serve(self) -> None:
@@ -163,7 +164,8 @@ class ClientBridge(Bridge):
             return await self._dial_in_turn()
         except (ProtocolError, OSError) as error:
             logger.debug("! a connection failed: %r", error)
-            self._complain(causes.explain(error, proxy=self._has_proxy))
+            text = causes.explain(error, proxy=self._has_proxy)
+            self._complain(self._failures, text)
         except Exception:
             logger.exception("a bug ended a connection")
         finally:
@@ -203,10 +205,11 @@ class ClientBridge(Bridge):
         return await dial(launch.address, handshake)
 
     def _complain_of_silence(self) -> None:
-        self._complain(causes.explain_silence(SLOW, proxy=self._has_proxy))
+        text = causes.explain_silence(SLOW, proxy=self._has_proxy)
+        self._complain(self._silences, text)
 
-    def _complain(self, text: str) -> None:
+    def _complain(self, complaints: causes.Complaints, text: str) -> None:
         """Log what is wrong with a connection, now and then."""
-        complaint = self._complaints.admit(text, self._loop.time())
+        complaint = complaints.admit(text, self._loop.time())
         if complaint is not None:
             logger.warning("%s", complaint)
