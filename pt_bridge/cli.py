@@ -8,17 +8,15 @@ from __future__ import annotations
 
 import errno
 import os
-import signal
 import sys
 import time
 
 from pt_bridge.config import Config
 from pt_bridge.errors import ConfigError, PtBridgeError, TransportError
-from pt_bridge.listener import bind
+from pt_bridge.port import bind
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import socket
     from collections.abc import Callable
 
     from pt_bridge.scrubber import Scrubber
@@ -29,7 +27,6 @@ PRIVATE_UMASK = 0o077
 # shadowsocks-libev listens for its plugin's end only a while after it has started it
 # (conformance HQ-02): how long after our own start an error may end us (seconds).
 MIN_LIFE = 0.2
-STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 # What Android's app puts on a plugin's command line, and means nothing to us.
 HOST_ARGUMENTS = (["-V"],)
 
@@ -38,9 +35,6 @@ def main() -> int:
     """Run pt-bridge; give its exit code (see the README's table)."""
     _open_standard_descriptors()
     os.umask(PRIVATE_UMASK)
-    # Inherited ignored, it would take from us how the PT ended (waitid(2), NOTES).
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    signal.pthread_sigmask(signal.SIG_SETMASK, ())
     arguments = sys.argv[1:]
     if arguments and arguments not in HOST_ARGUMENTS:
         from pt_bridge import command_line
@@ -55,17 +49,19 @@ def run(read_config: Callable[[], Config]) -> int:
     Args:
         read_config: makes the configuration.
     """
-    _stop_at_once_when_asked()
     config = None
     try:
         config = read_config()
-        sock = None if config.server else bind(config.local)
+        port = None
+        if not config.server:
+            port = bind(config.local, before_waiting=_stop_at_once_when_asked)
     except ConfigError as error:
         return _fail(error, error.exit_code, config)
-    return _run(config, sock)
+    _stop_at_once_when_asked()
+    return _run(config, port)
 
 
-def _run(config: Config, sock: socket.socket | None) -> int:
+def _run(config: Config, port: int | None) -> int:
     import asyncio
 
     from pt_bridge import log
@@ -78,7 +74,7 @@ def _run(config: Config, sock: socket.socket | None) -> int:
         if config.logfile is not None:
             _add_log_file(config, scrub)
         with asyncio.Runner() as runner:
-            runner.run(_bridge(config, scrub, sock))
+            runner.run(_bridge(config, scrub, port))
     except (ConfigError, TransportError) as error:
         failure, code = error, error.exit_code
     except Exception:
@@ -93,22 +89,25 @@ def _run(config: Config, sock: socket.socket | None) -> int:
     return 0 if failure is None else _fail(failure, code, config)
 
 
-async def _bridge(config: Config, scrub: Scrubber, sock: socket.socket | None) -> None:
+async def _bridge(config: Config, scrub: Scrubber, port: int | None) -> None:
     import asyncio
+    import socket
 
+    from pt_bridge import signals
     from pt_bridge.bridge import Bridge
 
     bridge: Bridge
-    if sock is None:
+    if port is None:
         from pt_bridge.server import ServerBridge
 
         bridge = ServerBridge(config, os.environb, scrub)
     else:
         from pt_bridge.client import ClientBridge
 
+        sock = socket.socket(fileno=port)
         bridge = ClientBridge(config, os.environb, sock)
     loop = asyncio.get_running_loop()
-    for number in _stop_signals():
+    for number in signals.stopping():
         loop.add_signal_handler(number, bridge.stop)
     await bridge.run()
 
@@ -149,22 +148,10 @@ def _open_standard_descriptors() -> None:
 
 
 def _stop_at_once_when_asked(code: int = 0) -> None:
-    """Where there is no bridge to stop, a stop is simply our end."""
-    for number in _stop_signals():
-        signal.signal(number, lambda *_: os._exit(code))
+    from pt_bridge import signals  # slow to import, and the port comes first
 
-
-def _stop_signals() -> list[signal.Signals]:
-    """Give the signals that stop us: not those that nohup or a script has ignored.
-
-    SIGTERM does in any case: a host that inherited it ignored would wait for us without
-    end (conformance HQ-03).
-    """
-    return [
-        number
-        for number in STOP_SIGNALS
-        if number is signal.SIGTERM or signal.getsignal(number) is not signal.SIG_IGN
-    ]
+    signals.forget_inherited()
+    signals.stop_at_once(code)
 
 
 def _fail(error: PtBridgeError, code: int, config: Config | None) -> int:

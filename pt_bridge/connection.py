@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import socket
-import struct
 import sys
+from array import array
 
 TCP_CLOSE = 7  # include/net/tcp_states.h; the first byte of TCP_INFO
-NO_LINGER = struct.pack("ii", 1, 0)
+NO_LINGER = array("i", (1, 0))  # struct linger, socket(7)
 
 
 def prepare(sock: socket.socket) -> None:

@@ -1,30 +1,28 @@
-"""The outer port: bind it, accept, and park what comes before it can be carried on.
-
-`bind` needs no event loop: the port is there before anything slow is imported.
-"""
+"""The outer port: accept, and park what comes before it can be carried on."""
 
 from __future__ import annotations
 
 import errno
 import os
 import socket
-import time
+from typing import TYPE_CHECKING
 
 from pt_bridge.connection import is_dead, prepare, reset
-from pt_bridge.errors import ListenError
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable
     from types import TracebackType
+    from typing import Protocol
 
-    from pt_bridge.protocol.address import Address
+    class Timer(Protocol):
+        """Something that will happen."""
 
-BACKLOG = 1024
-# A host that restarts may take this long to let go of the port (seconds).
-BIND_PATIENCE = 2.0
-BIND_INTERVAL = 0.05
+        def cancel(self) -> None:
+            """Let it not happen."""
+
+    CallLater = Callable[[float, Callable[[], None]], Timer]
+
 # How long a connection may be silent before it is taken for one that waits for the
 # server to speak first (seconds).
 FIRST_BYTE_PATIENCE = 0.25
@@ -34,118 +32,6 @@ ACCEPTS_AT_ONCE = 64
 # memory, or for a fault of the network (seconds).
 PAUSE = 0.1
 OUT_OF_DESCRIPTORS = frozenset({errno.EMFILE, errno.ENFILE})
-FIRST_UNPRIVILEGED_PORT = 1024
-# What programs in Go write when they cannot listen.
-WORDS = {
-    errno.EADDRINUSE: "bind: address already in use",
-    errno.EACCES: "bind: permission denied",
-    errno.EADDRNOTAVAIL: "bind: cannot assign requested address",
-}
-
-
-def bind(address: Address, *, patience: float = BIND_PATIENCE) -> socket.socket:
-    """Listen on an address, and on nothing wider.
-
-    Args:
-        address: where; a name is resolved, and its first address taken.
-        patience: how long to try again while the port is in use, in seconds.
-
-    Raises:
-        ListenError: it cannot be done; it says why, and by whom the port is held.
-    """
-    deadline = time.monotonic() + patience
-    while True:
-        try:
-            return _listen(address)
-        except socket.gaierror as error:
-            raise ListenError(
-                f"cannot listen on port {address.port}: the host cannot be resolved: "
-                f"{str(error.strerror).lower()}; give an IP address"
-            ) from None
-        except OSError as error:
-            if error.errno != errno.EADDRINUSE or time.monotonic() > deadline:
-                raise explain(error.errno or 0, address.port) from None
-            time.sleep(BIND_INTERVAL)
-
-
-def _listen(address: Address) -> socket.socket:
-    family, kind, protocol, _, place = socket.getaddrinfo(
-        address.host,
-        address.port,
-        type=socket.SOCK_STREAM,
-        flags=socket.AI_NUMERICHOST if address.ip else 0,
-    )[0]
-    sock = socket.socket(family, kind, protocol)
-    try:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if family == socket.AF_INET6:
-            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        sock.setblocking(False)
-        sock.bind(place)
-        sock.listen(BACKLOG)
-    except BaseException:
-        sock.close()
-        raise
-    return sock
-
-
-def explain(error: int, port: int) -> ListenError:
-    """Say why a port cannot be listened on, and what to do.
-
-    Args:
-        error: the errno.
-        port: the port.
-    """
-    why = f"cannot listen on port {port}: {os.strerror(error).lower()}"
-    if error == errno.EADDRINUSE:
-        return ListenError(f"{why}, {_held_by(port)}")
-    if error == errno.EACCES and port < FIRST_UNPRIVILEGED_PORT:
-        return ListenError(
-            f"{why}; ports below 1024 need a right: run "
-            f"'sysctl net.ipv4.ip_unprivileged_port_start={port}', or under systemd "
-            f"add AmbientCapabilities=CAP_NET_BIND_SERVICE to the unit (with Debian's "
-            f"ss-server only the first helps: its file capabilities hide the second)"
-        )
-    if error == errno.EADDRNOTAVAIL:
-        return ListenError(
-            f"{why}; the address is not one of this machine's (on the client side, "
-            f"leave out 'server')"
-        )
-    return ListenError(why)
-
-
-def explain_text(text: str, port: int) -> ListenError | None:
-    """Say why a PT could not listen, from what it wrote; None if that is not it."""
-    for error, words in WORDS.items():
-        if words in text:
-            return explain(error, port)
-    return None
-
-
-def _held_by(port: int) -> str:
-    """Say which program listens on a port, as far as the system tells us."""
-    import psutil  # slow, and only needed here
-
-    try:
-        holders = {
-            connection.pid
-            for connection in psutil.net_connections("tcp")
-            if connection.status == psutil.CONN_LISTEN
-            and connection.laddr
-            and connection.laddr.port == port
-        }
-        pid = max(filter(None, holders), default=None)
-        name = psutil.Process(pid).name() if pid else ""
-    except (psutil.Error, OSError):
-        pid = None
-    if pid is None:
-        return "held by a program of another user: stop it, or choose another port"
-    if pid == os.getppid():
-        return (
-            f"held by {name} (pid {pid}), which started pt-bridge: this looks like "
-            f"the server side, so add 'server' to the plugin options"
-        )
-    return f"held by {name} (pid {pid}): stop it, or choose another port"
 
 
 class Listener:
@@ -165,7 +51,7 @@ class Listener:
         complain: Callable[[str], None],
         *,
         budget: int,
-        first_byte_patience: float = FIRST_BYTE_PATIENCE,
+        call_later: CallLater | None = None,
     ) -> None:
         """Make a listener; entering its block starts it.
 
@@ -176,19 +62,20 @@ class Listener:
             complain: gets a sentence for the log when accepting pauses.
             budget: how many connections may be parked or delivered at once; `release`
                 gives one back.
-            first_byte_patience: how long to wait for a first byte, in seconds.
+            call_later: the clock; without it, the loop's own.
         """
         self._loop = loop
+        sock.setblocking(False)
         self._sock = sock
         self._deliver = deliver
         self._complain = complain
         self._budget = budget
-        self._patience = first_byte_patience
+        self._call_later: CallLater = call_later or loop.call_later
         self._parked: dict[_Parked, None] = {}
         self._delivered = 0
         self._open = False
         self._accepting = False
-        self._resume: asyncio.TimerHandle | None = None
+        self._resume: Timer | None = None
         self._complained = False
         self._closed = False
 
@@ -262,7 +149,7 @@ class Listener:
                 return
             except OSError as error:
                 self._pause()
-                self._resume = self._loop.call_later(PAUSE, self._accept_more)
+                self._resume = self._call_later(PAUSE, self._accept_more)
                 why = os.strerror(error.errno or 0).lower()
                 if error.errno in OUT_OF_DESCRIPTORS:
                     why = f"{why}; raise the limit of open files (LimitNOFILE=)"
@@ -300,7 +187,7 @@ class _Parked:
         self.is_due = False
         loop = listener._loop
         loop.add_reader(sock.fileno(), self._look)
-        self._timer = loop.call_later(listener._patience, self._become_due)
+        self._timer = listener._call_later(FIRST_BYTE_PATIENCE, self._become_due)
 
     def _look(self) -> None:
         """Something came: the first bytes, or the end."""

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 from pt_bridge import arguments, resolver, state
 from pt_bridge.bridge import Bridge
 from pt_bridge.errors import TransportError, UsageError
-from pt_bridge.listener import explain_text
 from pt_bridge.log import STDERR, logger, say
+from pt_bridge.port import explain_text
 from pt_bridge.protocol import environment
 from pt_bridge.protocol.address import Address, is_wildcard
 

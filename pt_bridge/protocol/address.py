@@ -13,21 +13,22 @@ refused: the system's resolver would read it as an address that nobody meant.
 
 from __future__ import annotations
 
-import ipaddress
-
 from pt_bridge.errors import ProtocolError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from ipaddress import IPv4Address, IPv6Address
 
-    IP = ipaddress.IPv4Address | ipaddress.IPv6Address
+    IP = IPv4Address | IPv6Address
 
 MAX_PORT = 65_535
 MAX_PORT_DIGITS = 5
 MAX_NAME, MAX_LABEL = 253, 63  # RFC 1035 2.3.4
 LABEL_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-_")
 DIGITS = frozenset("0123456789")
+IPV4_CHARACTERS = DIGITS | {"."}
+IPV4_BYTES = frozenset(map(str, range(256)))
 
 
 class Address:
@@ -37,15 +38,18 @@ class Address:
         host: an IP address in its shortest form, without brackets, or a name as the
             DNS has it (lower case, A-labels).
         port: 0 to 65535.
-        ip: the IP address, or None for a name.
     """
 
-    __slots__ = ("host", "ip", "port")
+    __slots__ = ("host", "port")
 
     def __init__(self, host: str, port: int) -> None:
         self.host = host
         self.port = port
-        self.ip = _literal(host)
+
+    @property
+    def ip(self) -> IP | None:
+        """The IP address, or None for a name."""
+        return _literal(self.host)
 
     def __str__(self) -> str:
         """Write ``1.2.3.4:80``, ``[::1]:80`` or ``name:80``."""
@@ -85,9 +89,20 @@ class Alternatives:
             self._addresses = [address, *others]
 
 
+def _is_ipv4(host: str) -> bool:
+    """Tell whether a host is an IPv4 address, as the `ipaddress` module would."""
+    parts = host.split(".")
+    return len(parts) == 4 and IPV4_BYTES.issuperset(parts)
+
+
 def _literal(host: str) -> IP | None:
+    if ":" not in host and not IPV4_CHARACTERS.issuperset(host):
+        return None
+    # Slow to import, and a host may be waiting for its port on an IPv4 address.
+    from ipaddress import ip_address
+
     try:
-        return ipaddress.ip_address(host)
+        return ip_address(host)
     except ValueError:
         return None
 
@@ -117,13 +132,15 @@ def parse_host(text: str) -> str:
     """
     bracketed = text.startswith("[") and text.endswith("]")
     bare = text[1:-1] if bracketed else text
+    if _is_ipv4(text):
+        return text
     if "%" in bare:
         raise ProtocolError(
             "an IPv6 zone ('%...') cannot be passed on to a PT: use an address of "
             "global scope"
         )
     ip = _literal(bare)
-    if ip is not None and (ip.version == 6 or not bracketed):
+    if ip is not None and ip.version == 6:
         return str(ip)
     if bracketed or ":" in bare:
         raise ProtocolError("it must be a valid IPv6 address where it has ':' or '['")

@@ -31,11 +31,12 @@ def connect(target: Address, arguments: bytes) -> Handshake:
         ConnectRefused: the PT did not reach the server.
         ProtocolError: the target is no IPv4 address, or the answer is not SOCKS4.
     """
-    if target.ip is None or target.ip.version != 4:
+    ip = target.ip
+    if ip is None or ip.version != 4:
         raise ProtocolError("the PT speaks SOCKS4, which carries IPv4 addresses only")
     port = target.port.to_bytes(PORT_LENGTH, "big")
     answer = yield Ask(
-        bytes([VERSION, CONNECT]) + port + target.ip.packed + arguments + b"\0",
+        bytes([VERSION, CONNECT]) + port + ip.packed + arguments + b"\0",
         REPLY_LENGTH,
     )
     if answer[0] != REPLY_VERSION:

@@ -95,8 +95,9 @@ def _authenticate(arguments: bytes) -> Handshake:
 
 def _address(target: Address) -> bytes:
     port = target.port.to_bytes(PORT_LENGTH, "big")
-    if target.ip is None:
+    ip = target.ip
+    if ip is None:
         name = target.host.encode("ascii")
         return bytes([NAME, len(name)]) + name + port
-    kind = IPV4 if target.ip.version == 4 else IPV6
-    return bytes([kind]) + target.ip.packed + port
+    kind = IPV4 if ip.version == 4 else IPV6
+    return bytes([kind]) + ip.packed + port

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import ipaddress
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pt_bridge.errors import ProtocolError
 from pt_bridge.protocol.address import (
@@ -56,6 +60,25 @@ def test_anything_else_is_no_port(text: str) -> None:
 
 
 # -- hosts -----------------------------------------------------------------------------
+
+NEARLY_IPV4 = st.lists(
+    st.one_of(st.integers(0, 300).map(str), st.text("0123456789", max_size=4)),
+    min_size=3,
+    max_size=5,
+).map(".".join)
+
+
+@given(NEARLY_IPV4)
+def test_an_ipv4_address_is_what_the_standard_library_takes_for_one(text: str) -> None:
+    """FE-03: it is recognised without that library, which is slow to import."""
+    try:
+        expected = str(ipaddress.IPv4Address(text))
+    except ValueError:
+        with pytest.raises(ProtocolError):
+            parse_host(text)
+    else:
+        assert parse_host(text) == expected
+
 
 LONGEST_NAME = ".".join(["a" * 49] * 5) + ".bcd"  # 253 bytes
 
