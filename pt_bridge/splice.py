@@ -11,6 +11,7 @@ import errno
 import fcntl
 import functools
 import os
+from socket import SO_RCVLOWAT, SOL_SOCKET
 from typing import TYPE_CHECKING, NamedTuple
 
 from pt_bridge.pump import CopyPump, End
@@ -32,6 +33,12 @@ MAX_PIPES = 64
 # How many are kept for the next one who needs one.
 KEPT_PIPES = 8
 MOVE, NONBLOCK = 1, 2  # splice(2)
+# A PT writes 20 to 50 KiB at a time, and to be woken for each costs more than to move
+# it. Where this many bytes come within so many seconds, in smaller pieces, the kernel
+# is asked to wake us only once they are there. The end of a burst may so be late by
+# twice that time, once. Measured through obfs4proxy: half the CPU for each byte.
+COALESCED = 256 * 1024
+COALESCED_WITHIN = 0.003
 REFUSED = frozenset({errno.EINVAL, errno.ENOSYS, errno.EPERM, errno.EOPNOTSUPP})
 
 
@@ -120,7 +127,15 @@ def _close(pipe: Pipe) -> None:
 class SplicePump(CopyPump):
     """A pump whose bytes stay in the kernel; its contract is `CopyPump`'s."""
 
-    __slots__ = ("_copies", "_held", "_pipe", "_pool")
+    __slots__ = (
+        "_copies",
+        "_held",
+        "_pipe",
+        "_pool",
+        "_rate_check",
+        "_window_bytes",
+        "_window_start",
+    )
 
     def __init__(
         self,
@@ -144,6 +159,9 @@ class SplicePump(CopyPump):
         self._pipe: Pipe | None = None
         self._held = 0
         self._copies = False
+        self._rate_check: asyncio.TimerHandle | None = None
+        self._window_start = 0.0
+        self._window_bytes = 0
 
     @property
     def is_blocked(self) -> bool:
@@ -152,6 +170,8 @@ class SplicePump(CopyPump):
 
     def stop(self) -> None:
         """Stand still for good; bytes that the sink has not taken are lost."""
+        if self._rate_check is not None:
+            self._stop_coalescing(self._rate_check)
         if self._pipe is not None:
             self._pool.discard(self._pipe)
             self._pipe = None
@@ -186,6 +206,8 @@ class SplicePump(CopyPump):
             return
         self._pipe, self._held = pipe, number
         if self._flush():
+            if number < COALESCED and self._rate_check is None and self._running:
+                self._weigh_rate()
             return
         self._loop.remove_reader(self._source.fileno())
         self._loop.add_writer(self._sink.fileno(), self._write)
@@ -227,6 +249,31 @@ class SplicePump(CopyPump):
         self._pool.give_back(self._pipe)
         self._pipe = None
         return True
+
+    def _weigh_rate(self) -> None:
+        """Begin to coalesce where enough has come in a short time."""
+        if self.last - self._window_start > COALESCED_WITHIN:
+            self._window_start, self._window_bytes = self.last, self.moved
+        elif self.moved - self._window_bytes >= COALESCED:
+            self._source.setsockopt(SOL_SOCKET, SO_RCVLOWAT, COALESCED)
+            self._check_rate_later()
+
+    def _check_rate_later(self) -> None:
+        self._window_bytes = self.moved
+        self._rate_check = self._loop.call_later(COALESCED_WITHIN, self._check_rate)
+
+    def _check_rate(self) -> None:
+        assert self._rate_check is not None  # it has called this
+        if self.moved - self._window_bytes >= COALESCED:
+            self._check_rate_later()
+        else:
+            self._stop_coalescing(self._rate_check)
+
+    def _stop_coalescing(self, check: asyncio.TimerHandle) -> None:
+        check.cancel()
+        self._rate_check = None
+        # The kernel looks at once whether there is something to wake us for.
+        self._source.setsockopt(SOL_SOCKET, SO_RCVLOWAT, 1)
 
     def _copy_what_is_held(self, pipe: Pipe) -> None:
         """Go on as a copying pump, from now on, with the bytes in the pipe first."""

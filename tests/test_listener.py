@@ -16,47 +16,13 @@ from pt_bridge.connection import reset
 from pt_bridge.listener import FIRST_BYTE_PATIENCE, MAX_PARKED, Listener
 from pt_bridge.port import bind
 from pt_bridge.protocol.address import Address
+from tests.clock import Clock
 from tests.tcp import is_reset, is_silent, read, read_to_end, turn_until, write
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
 LOOPBACK = Address("127.0.0.1", 0)
-
-
-class Appointment:
-    """Something that a clock will do."""
-
-    def __init__(self, when: float, callback: Callable[[], None]) -> None:
-        self.when = when
-        self.callback = callback
-        self.is_cancelled = False
-
-    def cancel(self) -> None:
-        """Let it not happen."""
-        self.is_cancelled = True
-
-
-class Clock:
-    """A clock whose hands a test moves."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-        self.appointments: list[Appointment] = []
-
-    def call_later(self, delay: float, callback: Callable[[], None]) -> Appointment:
-        """Make an appointment."""
-        self.appointments.append(Appointment(self.now + delay, callback))
-        return self.appointments[-1]
-
-    def pass_by(self, seconds: float) -> None:
-        """Let time pass, and keep the appointments."""
-        self.now += seconds
-        due = [each for each in self.appointments if each.when <= self.now]
-        self.appointments = [each for each in self.appointments if each not in due]
-        for each in due:
-            if not each.is_cancelled:
-                each.callback()
 
 
 class Port:

@@ -10,12 +10,21 @@ import asyncio
 import fcntl
 import os
 import socket
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import pytest
 
 from pt_bridge.pump import CHUNK, End
-from pt_bridge.splice import KEPT_PIPES, PIPE_SIZE, Pipe, PipePool, pump_maker
+from pt_bridge.splice import (
+    COALESCED,
+    COALESCED_WITHIN,
+    KEPT_PIPES,
+    PIPE_SIZE,
+    Pipe,
+    PipePool,
+    pump_maker,
+)
+from tests.clock import ClockedLoop
 from tests.tcp import closing, noise, pair, read, read_to_end, turn_until, write
 
 if TYPE_CHECKING:
@@ -183,3 +192,99 @@ async def test_many_slow_readers_share_the_pipes_that_there_are() -> None:
         assert pool.lent == 0
         for pump in pumps:
             pump.stop()
+
+
+# -- coalescing ------------------------------------------------------------------------
+
+PIECE = COALESCED // 4
+
+
+class Stream:
+    """A pump that is fed by pieces, and goes by a test's clock."""
+
+    def __init__(self, pool: PipePool, near: Pair, far: Pair) -> None:
+        self.clock = ClockedLoop(asyncio.get_running_loop())
+        self.speaker, self.source = near
+        self.hearer = far[0]
+        self.end: asyncio.Future[End] = self.clock.create_future()
+        loop = cast("asyncio.AbstractEventLoop", self.clock)
+        ended = self.end.set_result
+        self.pump = pump_maker(pool)(loop, self.source, far[1], ended)
+        self.pump.start()
+
+    async def carry(self, number: int) -> None:
+        """Send so many pieces, each once the one before has arrived."""
+        for _ in range(number):
+            data = noise(PIECE)
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(write(self.speaker, data))
+                heard = tasks.create_task(read(self.hearer, PIECE))
+            assert heard.result() == data
+
+    @property
+    def low_water(self) -> int:
+        """How many bytes the kernel waits for before it wakes the pump."""
+        return self.source.getsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT)
+
+
+async def test_a_fast_stream_of_small_pieces_wakes_us_less_often() -> None:
+    """Design 7: our CPU for each byte; what is left of a burst is late, not lost."""
+    near, far = pair(), pair()
+    with closing(near, far), PipePool() as pool:
+        stream = Stream(pool, near, far)
+        stream.clock.pass_by(1.0)
+        await stream.carry(5)
+        assert stream.low_water == COALESCED
+        before = stream.pump.moved
+        await write(stream.speaker, b"the last")
+        await turn_until(lambda: stream.source.recv(9, socket.MSG_PEEK) == b"the last")
+        assert stream.pump.moved == before
+        stream.clock.pass_by(COALESCED_WITHIN)
+        assert stream.low_water == 1
+        assert await read(stream.hearer, 8) == b"the last"
+        stream.pump.stop()
+
+
+async def test_a_stream_that_stays_fast_stays_coalesced_until_it_is_stopped() -> None:
+    """The socket is left as it was found: something else may read it to its end."""
+    near, far = pair(), pair()
+    with closing(near, far), PipePool() as pool:
+        stream = Stream(pool, near, far)
+        stream.clock.pass_by(1.0)
+        await stream.carry(5)
+        data = noise(2 * COALESCED)
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(write(stream.speaker, data))
+            await turn_until(lambda: stream.pump.moved >= 5 * PIECE + COALESCED)
+            stream.clock.pass_by(COALESCED_WITHIN)
+            assert stream.low_water == COALESCED
+            stream.pump.stop()
+            stream.hearer.close()
+        assert stream.low_water == 1
+
+
+async def test_the_end_of_a_fast_stream_is_told_at_once() -> None:
+    """RL-02: an EOF wakes us, however little comes before it."""
+    near, far = pair(), pair()
+    with closing(near, far), PipePool() as pool:
+        stream = Stream(pool, near, far)
+        stream.clock.pass_by(1.0)
+        await stream.carry(5)
+        assert stream.low_water == COALESCED
+        await write(stream.speaker, b"the last")
+        stream.speaker.shutdown(socket.SHUT_WR)
+        assert await stream.end is End.EOF
+        assert await read(stream.hearer, 8) == b"the last"
+        assert stream.low_water == 1
+
+
+async def test_a_slow_stream_is_passed_on_piece_by_piece() -> None:
+    """Nobody waits for what may not come."""
+    near, far = pair(), pair()
+    with closing(near, far), PipePool() as pool:
+        stream = Stream(pool, near, far)
+        for _ in range(10):
+            stream.clock.pass_by(2 * COALESCED_WITHIN)
+            await stream.carry(1)
+        assert stream.low_water == 1
+        stream.pump.stop()
