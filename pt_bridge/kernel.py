@@ -17,6 +17,7 @@ LINUX = sys.platform == "linux"
 
 PR_SET_PDEATHSIG = 1  # prctl(2)
 PF_EXITING = 0x4  # include/linux/sched.h
+STAT_SIZE = 4096  # more than /proc/PID/stat ever holds
 FLAGS_FIELD = 6  # of /proc/PID/stat, counted behind the name, proc(5)
 
 
@@ -66,8 +67,11 @@ def is_ending(pid: int) -> bool:
     if not LINUX:
         return False
     try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            fields = file.read().rpartition(b")")[2].split()
+        descriptor = os.open(f"/proc/{pid}/stat", os.O_RDONLY)
+        try:
+            fields = os.read(descriptor, STAT_SIZE).rpartition(b")")[2].split()
+        finally:
+            os.close(descriptor)
     except OSError:  # no /proc, no descriptor; a child's is there until it is reaped
         return False
     return fields[0] in (b"Z", b"X") or bool(int(fields[FLAGS_FIELD]) & PF_EXITING)

@@ -40,16 +40,21 @@ class Address:
         port: 0 to 65535.
     """
 
-    __slots__ = ("host", "port")
+    __slots__ = ("_ip", "host", "port")
 
     def __init__(self, host: str, port: int) -> None:
         self.host = host
         self.port = port
+        self._ip: IP | None
 
     @property
     def ip(self) -> IP | None:
         """The IP address, or None for a name."""
-        return _literal(self.host)
+        try:
+            return self._ip
+        except AttributeError:  # the first to ask
+            self._ip = _literal(self.host)
+            return self._ip
 
     def __str__(self) -> str:
         """Write ``1.2.3.4:80``, ``[::1]:80`` or ``name:80``."""
