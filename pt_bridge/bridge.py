@@ -1,7 +1,8 @@
 """One Bridge: what runs between a shadowsocks host and a PT, from start to stop.
 
-`Bridge` is what both sides have in common: the PT, the host that may end, the stop. The
-sides themselves are `pt_bridge.client` and `pt_bridge.server`.
+`Bridge` is what both sides have in common: the PT, which may die and is then started
+again; the host, which may end; the stop. The sides themselves are `pt_bridge.client`
+and `pt_bridge.server`.
 """
 
 from __future__ import annotations
@@ -9,14 +10,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from typing import TYPE_CHECKING
+import random
+from typing import TYPE_CHECKING, NoReturn
 
 from pt_bridge import host, program
 from pt_bridge.child import Child
-from pt_bridge.errors import Died, PtBridgeError
-from pt_bridge.log import logger
+from pt_bridge.errors import Died, ListenError, PtBridgeError, TransportError
+from pt_bridge.log import logger, report
+from pt_bridge.notify import notify
 from pt_bridge.protocol import environment
+from pt_bridge.protocol.backoff import Backoff
 from pt_bridge.protocol.launch import Launch
+from pt_bridge.status import Status
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -24,8 +29,10 @@ if TYPE_CHECKING:
     from pt_bridge.config import Config
 
 # A stop signals us and the PT at once, and we may hear of the PT's death first: how
-# long our own signal may take to come (seconds).
+# long our own signal may take to come (seconds). No PT is started again before.
 STOP_PATIENCE = 0.1
+# How long tunnels may go on after Ctrl-C (seconds).
+DRAIN_LIMIT = 10.0
 
 
 class Bridge:
@@ -43,7 +50,11 @@ class Bridge:
         self._loop = asyncio.get_running_loop()
         self._main: asyncio.Task[None] | None = None
         self._child: Child | None = None
+        self._status = Status(self._loop.time())
+        self._ready_since: float | None = None
         self._stopping = False
+        self._interrupted = False
+        self._draining: asyncio.TimerHandle | None = None
 
     async def run(self) -> None:
         """Carry connections until `stop` is called.
@@ -62,6 +73,9 @@ class Bridge:
         except (asyncio.CancelledError, PtBridgeError):
             if not self._stopping:
                 raise
+        finally:
+            if self._draining is not None:
+                self._draining.cancel()
         logger.info("stopped")
 
     def stop(self) -> None:
@@ -73,16 +87,100 @@ class Bridge:
                 self._child.end()
         if self._main is not None and not self._stopping:
             self._main.cancel()
+            self._tell_systemd("STOPPING=1")
         self._stopping = True
+
+    def interrupt(self) -> None:
+        """Answer Ctrl-C.
+
+        A host answers it itself, and then stops us or ends; without one, open tunnels
+        may finish. The second one stops us in any case.
+        """
+        if self._interrupted or self._stopping:
+            self.stop()
+        elif not self._config.plugin:
+            self._drain()
+        self._interrupted = True
+
+    def _drain(self) -> None:
+        """Take nothing new, and stop when what is open has ended, or after a while."""
+        self._refuse_new()
+        number = self._open_tunnels()
+        if not number:
+            self.stop()
+            return
+        logger.info("finishing %d tunnels; Ctrl-C again to stop", number)
+        self._tell_systemd("STOPPING=1")
+        self._draining = self._loop.call_later(DRAIN_LIMIT, self.stop)
+
+    def _a_tunnel_ended(self) -> None:
+        if self._draining is not None and not self._open_tunnels():
+            self.stop()
+
+    def report(self) -> None:
+        """Write to the log how we are (SIGUSR1)."""
+        child = self._child
+        lines = self._status.lines(
+            now=self._loop.time(),
+            pid=0 if child is None or child.is_ending() else child.pid,
+            program="" if child is None else child.launch.name_and_version,
+        )
+        for line in lines:
+            report(f"status: {line}")
 
     def _host_ended(self) -> None:
         if not self._stopping:
             logger.info("the host that started pt-bridge has ended")
             self.stop()
 
-    async def _serve(self) -> None:
-        """Be this side of the bridge until the PT ends, which is an error."""
+    def _tell_systemd(self, state: str) -> None:
+        # Under a host, the socket is the host's own (conformance HQ-07).
+        if not self._config.plugin:
+            notify(self._variables, state)
+
+    async def _serve(self) -> NoReturn:
+        """Be this side of the bridge until the PT ends for good, which is an error."""
         raise NotImplementedError
+
+    async def _carry(self) -> Died:
+        """Run one PT, and carry connections through it until it dies."""
+        raise NotImplementedError
+
+    def _refuse_new(self) -> None:
+        """Let no more connections in."""
+
+    def _open_tunnels(self) -> int:
+        """Give how many connections are under way."""
+        return 0
+
+    async def _keep_carrying(self) -> NoReturn:
+        """Run one PT after the other, as long as they do not die too often.
+
+        Raises:
+            PtBridgeError: one could not be started, or died once too often.
+        """
+        backoff = Backoff(self._config.restarts)
+        has_been_ready = False
+        while True:
+            self._ready_since = None
+            failure: PtBridgeError
+            try:
+                failure = await self._carry()
+            except (TransportError, ListenError) as error:
+                if not (has_been_ready and error.may_pass):
+                    raise
+                failure = error
+            has_been_ready = True
+            lived = 0.0
+            if self._ready_since is not None:
+                lived = self._loop.time() - self._ready_since
+            wait = backoff.after_death(lived=lived, chance=random.random())  # noqa: S311
+            await asyncio.sleep(STOP_PATIENCE)
+            if wait is None:
+                raise _for_good(failure, backoff.deaths)
+            logger.warning("%s; it is started again", failure)
+            await asyncio.sleep(wait - STOP_PATIENCE)
+            self._status.restarts += 1
 
     @contextlib.asynccontextmanager
     async def _pt(self, variables: dict[bytes, bytes]) -> AsyncIterator[Child]:
@@ -111,19 +209,24 @@ class Bridge:
         """Take note of what the PT has said of its start so far."""
 
     def _report_ready(self, launch: Launch, where: str) -> None:
+        self._ready_since = self._loop.time()
         logger.info("ready: %s, %s", launch.program, where)
+        if self._status.restarts:
+            return
+        self._tell_systemd("READY=1")
         if "lyrebird" in (launch.implementation, launch.program):
             logger.warning(
                 "lyrebird does not pass on that a connection was closed: an answer "
                 "that ends by closing may seem to hang; obfs4proxy does pass it on"
             )
 
-    async def _until_death(self, child: Child) -> Died:
-        """Wait until the PT ends; a stop that was meant for both of us comes first."""
-        death = await child.exited()
-        self._cut()
-        await asyncio.sleep(STOP_PATIENCE)
-        return death
 
-    def _cut(self) -> None:
-        """Reset what goes through the PT, and let nothing more through."""
+def _for_good(failure: PtBridgeError, deaths: int) -> PtBridgeError:
+    """Make the error for a PT that is not started again."""
+    if deaths == 1 or not isinstance(failure, TransportError):
+        return failure
+    return type(failure)(
+        f"{failure}; it was the death number {deaths} without a quiet minute between "
+        f"(restarts= sets how many are forgiven)",
+        failure.reason,
+    )

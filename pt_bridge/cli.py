@@ -108,7 +108,10 @@ async def _bridge(config: Config, scrub: Scrubber, port: int | None) -> None:
         bridge = ClientBridge(config, os.environb, sock)
     loop = asyncio.get_running_loop()
     for number in signals.stopping():
-        loop.add_signal_handler(number, bridge.stop)
+        is_interrupt = number == signals.INTERRUPT
+        answer = bridge.interrupt if is_interrupt else bridge.stop
+        loop.add_signal_handler(number, answer)
+    loop.add_signal_handler(signals.REPORT, bridge.report)
     await bridge.run()
 
 

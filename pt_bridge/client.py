@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import functools
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from pt_bridge import causes, kernel, resolver, state
 from pt_bridge.bridge import Bridge
@@ -63,16 +63,23 @@ class ClientBridge(Bridge):
             self._deliver,
             logger.warning,
             budget=max(1, limit // DESCRIPTORS_PER_TUNNEL),
+            patience=config.start_timeout,
         )
         self._dialling: set[asyncio.Task[socket.socket | None]] = set()
         self._tunnels: set[Tunnel] = set()
         self._alternatives = Alternatives(config.remotes)
         self._failures = causes.Complaints()
         self._silences = causes.Complaints()
+        self._moved = 0
+        self._proxy_host = ""
         self._has_proxy = config.upstream_proxy is not None
 
-    async def _serve(self) -> None:
-        with self._listener, self._pipes, self._folder() as folder:
+    async def _serve(self) -> NoReturn:
+        with self._listener, self._pipes:
+            await self._keep_carrying()
+
+    async def _carry(self) -> Died:
+        with self._folder() as folder:
             variables = environment.client(
                 self._config.transport,
                 state=os.fsencode(folder),
@@ -83,7 +90,7 @@ class ClientBridge(Bridge):
                 self._report_ready(
                     child.launch, f"listening on port {self._config.local.port}"
                 )
-                raise await self._carry_until_death(child)
+                return await self._carry_until_death(child)
 
     def _folder(self) -> contextlib.AbstractContextManager[str]:
         if self._config.state is None:
@@ -95,22 +102,28 @@ class ClientBridge(Bridge):
         if proxy is None:
             return None
         try:
-            return proxy.url((await resolver.resolve(proxy.address))[0].host)
+            found = await resolver.resolve(proxy.address)
         except OSError as error:
-            raise ProxyRefused(
-                f"the name of the upstream proxy cannot be resolved: {error.strerror}"
-            ) from None
+            if not self._proxy_host:
+                raise ProxyRefused(
+                    f"the name of the upstream proxy cannot be resolved: "
+                    f"{error.strerror}"
+                ) from None
+        else:
+            self._proxy_host = found[0].host
+        return proxy.url(self._proxy_host)
 
     async def _carry_until_death(self, child: Child) -> Died:
         """Let connections through until the PT ends, and then reset them all."""
         async with asyncio.TaskGroup() as self._dials:
             try:
                 self._listener.open()
-                return await self._until_death(child)
+                return await child.exited()
             finally:
                 self._cut()
 
     def _cut(self) -> None:
+        """Let nothing more through; who had not yet begun waits for the next PT."""
         self._listener.park()
         for task in self._dialling:
             task.cancel()
@@ -132,10 +145,18 @@ class ClientBridge(Bridge):
         if far is not None and self._listener.is_open:
             self._join(near, far)
             return
-        reset(near)
         if far is not None:
             far.close()
-        self._listener.release()
+        if self._pt_has_died() and not self._stopping:
+            self._listener.park()  # we are not told of the death yet, perhaps
+            self._listener.take_back(near)
+        else:
+            reset(near)
+            self._listener.release()
+        self._a_tunnel_ended()
+
+    def _pt_has_died(self) -> bool:
+        return self._child is not None and self._child.is_ending()
 
     def _join(self, near: socket.socket, far: socket.socket) -> None:
         assert self._child is not None  # it was dialled
@@ -150,12 +171,28 @@ class ClientBridge(Bridge):
             pump=pump_maker(self._pipes),
         )
         self._tunnels.add(tunnel)
+        self._status.opened += 1
         logger.debug("= a tunnel is open, of %d", len(self._tunnels))
 
     def _tunnel_ended(self, tunnel: Tunnel) -> None:
         self._tunnels.discard(tunnel)
+        self._moved += tunnel.moved
         logger.debug("x a tunnel has ended after %d bytes", tunnel.moved)
         self._listener.release()
+        self._a_tunnel_ended()
+
+    def _refuse_new(self) -> None:
+        self._listener.close()
+
+    def _open_tunnels(self) -> int:
+        return len(self._tunnels) + len(self._dialling)
+
+    def report(self) -> None:
+        """Write to the log how we are (SIGUSR1)."""
+        self._status.open = len(self._tunnels)
+        moving = sum(tunnel.moved for tunnel in self._tunnels)
+        self._status.moved = self._moved + moving
+        super().report()
 
     async def _dial_alternatives(self) -> socket.socket | None:
         """Dial the server; give the connection, or None: no error leaves this."""
@@ -164,8 +201,9 @@ class ClientBridge(Bridge):
             return await self._dial_in_turn()
         except (ProtocolError, OSError) as error:
             logger.debug("! a connection failed: %r", error)
-            text = causes.explain(error, proxy=self._has_proxy)
-            self._complain(self._failures, text)
+            if not self._pt_has_died():
+                text = causes.explain(error, proxy=self._has_proxy)
+                self._complain(self._failures, text)
         except Exception:
             logger.exception("a bug ended a connection")
         finally:

@@ -59,6 +59,7 @@ class Config:
         upstream_proxy: the user's proxy, or None.
         linger: seconds that a half-closed tunnel may stay silent.
         idle: seconds that any tunnel may stay silent, or None for no limit.
+        restarts: how many deaths of the PT are forgiven.
         start_timeout: seconds that the PT may take to be ready.
         loglevel: one of `own_options.LOG_LEVELS`.
         logfile: a path like `state`, or None.
@@ -78,6 +79,7 @@ class Config:
         "programs",
         "remote_hosts",
         "remote_port",
+        "restarts",
         "server",
         "start_timeout",
         "state",
@@ -150,7 +152,7 @@ class Config:
 
     def _read_settings(self, own: Values, owners_word: Collection[str]) -> None:
         own_options.check_hold(own, SERVER if self.server else CLIENT)
-        own_options.check_restarts(own)
+        self.restarts = own_options.restarts(own)
         self.upstream_proxy = own_options.proxy(own)
         self.linger = own_options.seconds(own, "linger", own_options.DEFAULT_LINGER)
         self.idle = own_options.seconds(own, "idle", 0.0) or None

@@ -15,7 +15,8 @@ code of the contract (the README's table, after sysexits):
         * :exc:`ProxyRefused` (69): the PT cannot use the upstream proxy
         * :exc:`Late` (75): the PT was not ready in time
         * :exc:`Died` (75): the PT ended while it was in use
-        * :exc:`Misspoke` (76): the PT broke its own specification, or ended unready
+        * :exc:`Misspoke` (76): the PT broke its own specification
+        * :exc:`EndedUnready` (76): the PT ended before it was ready
     * :exc:`ProtocolError`: drop this connection, or this line; the rest goes on
         * :exc:`ArgumentsRejected`: the PT could not parse the transport's arguments
         * :exc:`ConnectRefused`: the PT did not reach the server
@@ -28,7 +29,13 @@ from __future__ import annotations
 
 
 class PtBridgeError(Exception):
-    """The root of all errors that pt-bridge raises on purpose."""
+    """The root of all errors that pt-bridge raises on purpose.
+
+    Attributes:
+        may_pass: whether the same may succeed a little later.
+    """
+
+    may_pass = False
 
 
 class ConfigError(PtBridgeError):
@@ -65,6 +72,7 @@ class ListenError(ConfigError):
     """Raised when a port cannot be listened on."""
 
     exit_code = 74
+    may_pass = True
 
 
 class TransportError(PtBridgeError):
@@ -97,18 +105,27 @@ class Late(TransportError):
     """Raised when the PT was not ready in time."""
 
     exit_code = 75
+    may_pass = True
 
 
 class Died(TransportError):
     """Raised when the PT ended while it was in use."""
 
     exit_code = 75
+    may_pass = True
 
 
 class Misspoke(TransportError):
-    """Raised when the PT broke its own specification, or ended before it was ready."""
+    """Raised when the PT broke its own specification."""
 
     exit_code = 76
+
+
+class EndedUnready(TransportError):
+    """Raised when the PT ended before it was ready."""
+
+    exit_code = 76
+    may_pass = True
 
 
 class ProtocolError(PtBridgeError):

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 STDIN = 0
-INIT = 1
 DISCARDED = 4096  # bytes at once
 POLL_INTERVAL = 1.0  # seconds, where the system has no pidfds
 
@@ -76,9 +75,11 @@ def _watch_parent(
     if parent == 0:  # we are in a PID namespace that it is not in
         return
 
-    # An orphan's parent is init, which is in another process group than the host was;
-    # a host that is itself pid 1, in a container, is in ours.
-    is_orphan = parent == INIT and not _is_in_our_group(parent)
+    # A host starts us in its own process group, also where it is pid 1 in a container;
+    # who has adopted an orphan (init, systemd --user) is in another one. Where we lead
+    # a group of our own, as after a shell's or systemd's start, this says nothing.
+    leads = os.getpgrp() == os.getpid()
+    is_orphan = not leads and not _is_in_our_group(parent)
 
     def has_ended() -> bool:
         return is_orphan or os.getppid() != parent

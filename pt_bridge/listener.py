@@ -40,7 +40,7 @@ class Listener:
     A connection is parked until its first byte, or for 250 ms: hosts test a plugin with
     connections that never carry anything, and those must not reach the network. One
     that hangs up before that is dropped. All wait until `open` is called, at most
-    1,024; then each is delivered as it becomes due.
+    1,024, and none for longer than a limit; then each is delivered as it becomes due.
     """
 
     def __init__(
@@ -51,6 +51,7 @@ class Listener:
         complain: Callable[[str], None],
         *,
         budget: int,
+        patience: float,
         call_later: CallLater | None = None,
     ) -> None:
         """Make a listener; entering its block starts it.
@@ -62,6 +63,8 @@ class Listener:
             complain: gets a sentence for the log when accepting pauses.
             budget: how many connections may be parked or delivered at once; `release`
                 gives one back.
+            patience: how long a connection that is due may wait for `open`, in
+                seconds; then it is reset.
             call_later: the clock; without it, the loop's own.
         """
         self._loop = loop
@@ -71,6 +74,7 @@ class Listener:
         self._complain = complain
         self._budget = budget
         self._call_later: CallLater = call_later or loop.call_later
+        self._patience = patience
         self._parked: dict[_Parked, None] = {}
         self._delivered = 0
         self._open = False
@@ -89,7 +93,10 @@ class Listener:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Close the port, and reset what is still parked."""
+        self.close()
+
+    def close(self) -> None:
+        """Close the port, and reset what is still parked; safe to call again."""
         self._closed = True
         self._pause()
         self._sock.close()
@@ -115,6 +122,14 @@ class Listener:
         """Give back the place of a connection that was delivered."""
         self._delivered -= 1
         self._room_was_made()
+
+    def take_back(self, sock: socket.socket) -> None:
+        """Park a connection again that was delivered, if nothing was read of it."""
+        self._delivered -= 1
+        if self._closed:
+            reset(sock)
+        else:
+            self._park(sock)
 
     def _room_was_made(self) -> None:
         if not self._accepting and self._resume is None and not self._closed:
@@ -210,8 +225,11 @@ class _Parked:
     def _become_due(self) -> None:
         self._timer.cancel()
         self.is_due = True
-        if self._listener._open:
+        listener = self._listener
+        if listener._open:
             self.take()
+        else:
+            self._timer = listener._call_later(listener._patience, self.drop)
 
     def take(self) -> None:
         """Deliver the connection, unless it was reset in the meantime."""

@@ -32,7 +32,9 @@ DEFAULT_LOG_LEVEL = "info"
 HOLDS = ("both", "plain", "none")
 # Which ends of the PT this version holds, per role.
 HOLD = {CLIENT: "plain", SERVER: "none"}
-RESTARTS = "0"
+DEFAULT_RESTARTS = 5
+MAX_RESTARTS = 1000
+MAX_RESTARTS_DIGITS = 4
 # What PTs take in TOR_PT_PROXY (pt-spec 3.2.2).
 PROXY_SCHEMES = ("socks5", "socks4a", "http")
 
@@ -86,7 +88,12 @@ OPTIONS = {
         OwnOption(
             "idle", CLIENT, "SECONDS", "how long any tunnel may stay silent (no limit)"
         ),
-        OwnOption("restarts", "", "N", "0: when the PT dies, pt-bridge ends"),
+        OwnOption(
+            "restarts",
+            "",
+            "N",
+            "how often a PT that dies is started again (5); 0: pt-bridge ends with it",
+        ),
         OwnOption(
             "start-timeout", "", "SECONDS", "how long the PT may take to start (30)"
         ),
@@ -181,13 +188,13 @@ def check_hold(values: Values, role: str) -> None:
         )
 
 
-def check_restarts(values: Values) -> None:
-    """See that ``restarts=`` is what this version can do."""
-    if values.get("restarts", RESTARTS) != RESTARTS:
-        raise OptionsError(
-            "restarts= other than 0 is not available in this version: when the PT "
-            "dies, pt-bridge ends"
-        )
+def restarts(values: Values) -> int:
+    """Give how many deaths of the PT are forgiven, 0 to 1,000."""
+    value = values.get("restarts", str(DEFAULT_RESTARTS)) or ""
+    digits = value.isascii() and value.isdigit()
+    if not digits or len(value) > MAX_RESTARTS_DIGITS or int(value) > MAX_RESTARTS:
+        raise OptionsError(f"restarts= must be a number from 0 to {MAX_RESTARTS}")
+    return int(value)
 
 
 def seconds(values: Values, key: str, default: float) -> float:

@@ -10,9 +10,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
-from pt_bridge import arguments, resolver, state
+from pt_bridge import arguments, identity, resolver, state
 from pt_bridge.bridge import Bridge
 from pt_bridge.errors import TransportError, UsageError
 from pt_bridge.log import STDERR, logger, say
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from pt_bridge.child import Child
     from pt_bridge.config import Config
+    from pt_bridge.errors import Died
     from pt_bridge.protocol.launch import Launch
     from pt_bridge.scrubber import Scrubber
 
@@ -50,26 +51,45 @@ class ServerBridge(Bridge):
         """
         super().__init__(config, variables)
         self._scrubber = scrubber
+        self._identity: dict[str, bytes] = {}
 
-    async def _serve(self) -> None:
-        bind = await _one_ip("SS_REMOTE_HOST", self._config.remotes[0])
+    async def _serve(self) -> NoReturn:
+        self._bind = await _one_ip("SS_REMOTE_HOST", self._config.remotes[0])
         orport = await _one_ip("SS_LOCAL_HOST", _never_wildcard(self._config.local))
+        self._orport = orport
+        await self._keep_carrying()
+
+    async def _carry(self) -> Died:
         folder = state.persistent(self._config, self._variables)
+        self._restore(folder)
         is_new = not os.listdir(folder)
         variables = environment.server(
             self._config.transport,
             state=os.fsencode(folder),
-            bind=bind,
-            orport=orport,
+            bind=self._bind,
+            orport=self._orport,
             arguments=self._config.arguments,
         )
         async with contextlib.AsyncExitStack() as stack:
             async with _start_alone(folder):
                 child = await stack.enter_async_context(self._pt(variables))
-                await self._ready(child, bind.port)
+                await self._ready(child, self._bind.port)
             self._announce(folder, child.launch, is_new=is_new)
-            self._report_ready(child.launch, f"serving port {bind.port}")
-            raise await self._until_death(child)
+            self._identity = identity.read(folder)
+            self._report_ready(child.launch, f"serving port {self._bind.port}")
+            return await child.exited()
+
+    def _restore(self, folder: str) -> None:
+        """Give the next PT the keys of the one that died."""
+        try:
+            restored = identity.restore(folder, self._identity)
+        except OSError as error:
+            raise state.cannot_write(folder, error) from None
+        if restored:
+            logger.warning(
+                "somebody has deleted %s in the state directory: written again",
+                ", ".join(restored),
+            )
 
     async def _ready(self, child: Child, port: int) -> None:
         try:
@@ -93,7 +113,7 @@ class ServerBridge(Bridge):
                 "plugin options in %s",
                 path,
             )
-        else:
+        elif not self._status.restarts:
             logger.info("the clients' plugin options are in %s", path)
         if os.isatty(STDERR):
             # For the person who sits there; no log gets to see it.

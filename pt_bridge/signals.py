@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import signal
 
+INTERRUPT = signal.SIGINT
+REPORT = signal.SIGUSR1
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
@@ -29,6 +31,7 @@ def stop_at_once(code: int = 0) -> None:
     """
     for number in stopping():
         signal.signal(number, lambda *_: os._exit(code))
+    signal.signal(REPORT, signal.SIG_IGN)  # else it would end us
 
 
 def forget_inherited() -> None:

@@ -86,7 +86,7 @@ def _private(folder: str) -> str:
         _make(folder)
         found = os.lstat(folder)
     except OSError as error:
-        raise _cannot(folder, error) from None
+        raise cannot_write(folder, error) from None
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
         raise StateError(
             f"the state directory {folder} is a link or another user's: remove it"
@@ -107,7 +107,8 @@ def _make(folder: str) -> None:
     os.makedirs(folder, PRIVATE, exist_ok=True)
 
 
-def _cannot(path: str, error: OSError) -> StateError:
+def cannot_write(path: str, error: OSError) -> StateError:
+    """Say why the state directory cannot be written, and what to do."""
     why = os.strerror(error.errno or 0).lower()
     return StateError(f"cannot write the state directory {path}: {why}; {HELP}")
 
@@ -226,7 +227,7 @@ def write_client_options(folder: str, text: str) -> tuple[str, str | None]:
             new.write(f"{text}\n")
         os.replace(new_path, path)
     except OSError as error:
-        raise _cannot(path, error) from None
+        raise cannot_write(path, error) from None
     return path, before
 
 

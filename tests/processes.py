@@ -248,6 +248,12 @@ class Program:
         """All that it has said on stderr."""
         return "\n".join(self.lines)
 
+    def heard(self) -> str:
+        """Give all that it has said on stderr by now."""
+        while self._hear(time.monotonic()):
+            pass
+        return self.text
+
     def said(self, text: str) -> str:
         """Wait for a line on stderr that holds a text; give the line."""
         deadline = time.monotonic() + DEADLINE

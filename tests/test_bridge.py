@@ -5,19 +5,30 @@ from __future__ import annotations
 import os
 import re
 import signal
+import socket
 import subprocess
 import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.processes import CLIENT, SERVER, exchange, is_reset
+from tests.processes import (
+    CLIENT,
+    CLIENT_OPTIONS,
+    DEADLINE,
+    SERVER,
+    SERVER_OPTIONS,
+    exchange,
+    is_reset,
+    until,
+)
 
 if TYPE_CHECKING:
     from tests.processes import Bench, Program
 
 SIDES = ["client", "server"]
-STOP_SIGNALS = [signal.SIGTERM, signal.SIGINT, signal.SIGHUP]
+STOP_SIGNALS = [signal.SIGTERM, signal.SIGHUP]
+OPTIONS = {"client": CLIENT_OPTIONS, "server": SERVER_OPTIONS}
 DEBUG = (
     "client",
     "--loglevel=debug",
@@ -210,9 +221,9 @@ def test_a_host_that_dies_stops_it(bench: Bench, side: str) -> None:
 def test_the_death_of_the_pt_ends_it(
     bench: Bench, side: str, step: str, sentence: str
 ) -> None:
-    """LC-10, ER-10, HQ-01: with any code, 0 included."""
+    """LC-10, ER-10, HQ-01, SIP003 to the letter: with any code, 0 included."""
     play(bench, side, "await", "write goodbye, 192.0.2.7", step)
-    program = start(bench, side)
+    program = start(bench, side, options=f"{OPTIONS[side]};restarts=0")
     bench.pt.open_gate()
     assert bench.failure(program) == (
         75,
@@ -224,7 +235,8 @@ def test_the_death_of_the_pt_resets_what_goes_through(bench: Bench) -> None:
     """RL-11, SK-13."""
     play(bench, "client", "await", "die 9")
     listener = bench.listen()
-    program = start(bench, "client", target=listener.getsockname())
+    options = f"{CLIENT_OPTIONS};restarts=0"
+    program = start(bench, "client", target=listener.getsockname(), options=options)
     near, parked = bench.connect(bench.port), bench.connect(bench.port)
     near.sendall(b"x")
     far = bench.accept(listener)
@@ -268,9 +280,299 @@ def test_the_death_of_the_pt_is_seen_where_the_host_ignores_sigchld(
 ) -> None:
     """LC-10, LC-12: it is inherited, and the kernel then reaps our child for us."""
     play(bench, "client", "await", "exit 2")
-    program = start(bench, "client", before=["env", "--ignore-signal=CHLD"])
+    options = f"{CLIENT_OPTIONS};restarts=0"
+    before = ["env", "--ignore-signal=CHLD"]
+    program = start(bench, "client", before=before, options=options)
     bench.pt.open_gate()
     assert bench.failure(program) == (75, "obfs4proxy ended with exit code 2")
+
+
+# -- restarts --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("side", SIDES)
+def test_a_pt_that_dies_is_started_again(bench: Bench, side: str) -> None:
+    """Design 2: the log says that, and why, in one line."""
+    play(bench, side, "await", "die 9")
+    program = start(bench, side)
+    for count in (1, 2):
+        bench.pt.event("started", count=count)
+        bench.pt.open_gate()
+    bench.pt.event("started", count=3)
+    until(lambda: program.heard().count("ready: obfs4proxy") == 3)
+    bench.stop(program)
+    line = "warning: obfs4proxy was killed by SIGKILL; it is started again"
+    assert program.text.count(line) == 2
+
+
+def test_a_connection_that_comes_between_two_pts_is_carried_by_the_second(
+    bench: Bench,
+) -> None:
+    """Design 2: behind the open port."""
+    listener = bench.listen()
+    play(bench, "client", "await", "die 9")
+    program = start(bench, "client", target=listener.getsockname())
+    bench.pt.play("await", *CLIENT)
+    bench.pt.open_gate()
+    bench.pt.event("started", count=2)
+    near = bench.connect(bench.port)
+    near.sendall(b"x")
+    bench.pt.open_gate()
+    far = bench.accept(listener)
+    assert far.recv(1) == b"x"
+    exchange(near, far)
+    bench.stop(program)
+
+
+def test_a_connection_whose_dialling_the_pt_does_not_survive_gets_the_next_pt(
+    bench: Bench,
+) -> None:
+    """Design 2: nothing was read of it, so nothing is lost."""
+    bench.pt.play(
+        "say VERSION 1", "client socks5 silent", "say CMETHODS DONE", "await", "die 9"
+    )
+    listener = bench.listen()
+    program = start(bench, "client", target=listener.getsockname())
+    near = bench.connect(bench.port)
+    near.sendall(b"question")
+    bench.pt.event("accepted")
+    play(bench, "client")
+    bench.pt.open_gate()
+    far = bench.accept(listener)
+    assert far.recv(8) == b"question"
+    exchange(near, far)
+    bench.stop(program)
+    assert "a connection failed" not in program.text
+
+
+def test_a_pt_that_keeps_dying_ends_it(bench: Bench) -> None:
+    """Design 2, ER-10: as SIP003 asks."""
+    play(bench, "client", "die 11")
+    program = start(bench, "client", options=f"{CLIENT_OPTIONS};restarts=2")
+    code, text = bench.failure(program)
+    assert code == 75
+    assert text == (
+        "obfs4proxy was killed by SIGSEGV; it was the death number 3 without a quiet "
+        "minute between (restarts= sets how many are forgiven)"
+    )
+    assert len(bench.pt.named("started")) == 3
+
+
+def test_a_pt_that_does_not_come_up_again_at_once_is_tried_again(bench: Bench) -> None:
+    """Design 2: it counts as one more death."""
+    play(bench, "client", "await", "die 9")
+    program = start(bench, "client")
+    bench.pt.play("tell fails", "await", "exit 1")
+    bench.pt.open_gate()
+    bench.pt.event("fails")
+    play(bench, "client")
+    bench.pt.open_gate()
+    bench.pt.event("started", count=3)
+    until(lambda: program.heard().count("ready: obfs4proxy") == 2)
+    bench.stop(program)
+    assert "ended with exit code 1 before it was ready; it is started" in program.text
+
+
+@pytest.mark.parametrize(
+    ("steps", "code"),
+    [
+        (("say VERSION 1", "say CMETHOD-ERROR obfs4 no", "say CMETHODS DONE"), 69),
+        (("say VERSION-ERROR no-version",), 76),
+        (("say ENV-ERROR no",), 76),
+        (("say VERSION 1", "say CMETHODS DONE"), 69),
+    ],
+)
+def test_a_failure_that_will_repeat_is_not_retried(
+    bench: Bench, steps: tuple[str, ...], code: int
+) -> None:
+    """Design 2."""
+    play(bench, "client", "await", "die 9")
+    program = start(bench, "client")
+    bench.pt.play(*steps)
+    bench.pt.open_gate()
+    assert bench.failure(program)[0] == code
+    assert len(bench.pt.named("started")) == 2
+
+
+def test_a_pt_that_is_gone_when_it_is_to_be_started_again_is_an_error(
+    bench: Bench,
+) -> None:
+    """Design 2, ER-07: it will not come back by itself."""
+    play(bench, "client", "await", "die 9")
+    program = start(bench, "client")
+    bench.pt.path.unlink()
+    bench.pt.path.write_text("half of it")
+    bench.pt.path.chmod(0o755)
+    bench.pt.open_gate()
+    code, text = bench.failure(program)
+    assert code == 71
+    assert "cannot start" in text
+
+
+@pytest.mark.parametrize("side", SIDES)
+def test_a_stop_between_two_pts_starts_no_second(bench: Bench, side: str) -> None:
+    """Design 2: never once we are asked to stop."""
+    play(bench, side, "await", "die 9")
+    program = start(bench, side, options=f"{OPTIONS[side]};restarts=1000")
+    bench.pt.open_gate()
+    assert bench.pt.is_gone()
+    program.signal(signal.SIGTERM)
+    assert bench.end(program) == 0
+    assert len(bench.pt.named("started")) == 1
+
+
+@pytest.mark.parametrize("side", SIDES)
+def test_no_pt_is_left_when_pt_bridge_is_killed_between_two(
+    bench: Bench, side: str
+) -> None:
+    """LC-03: at any moment; the second one may have begun."""
+    play(bench, side, "await", "die 9")
+    program = start(bench, side)
+    play(bench, side, before=("deaf",))
+    bench.pt.open_gate()
+    assert bench.pt.is_gone()
+    program.signal(signal.SIGKILL)
+    assert program.wait() == -signal.SIGKILL
+    assert bench.pt.is_gone()
+
+
+# -- Ctrl-C ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("side", SIDES)
+def test_ctrl_c_is_for_the_host_to_answer(bench: Bench, side: str) -> None:
+    """Design 2: it stops us then, or ends; a second one is meant for us."""
+    play(bench, side)
+    program = start(bench, side, stdin=subprocess.PIPE)
+    program.signal(signal.SIGINT)
+    program.signal(signal.SIGUSR1)
+    program.said("status: up")
+    program.signal(signal.SIGINT)
+    assert bench.end(program) == 0
+
+
+def by_hand(bench: Bench, target: tuple[str, int]) -> Program:
+    program = bench.standalone(
+        "client",
+        f"--remote={target[0]}:{target[1]}",
+        f"--local=127.0.0.1:{bench.port}",
+        f"--plugin-opts={CLIENT_OPTIONS}",
+    )
+    program.said("ready: obfs4proxy")
+    return program
+
+
+def test_ctrl_c_lets_what_is_open_finish(bench: Bench) -> None:
+    """Design 2: nothing new, and the end of the last one is ours."""
+    play(bench, "client")
+    listener = bench.listen()
+    program = by_hand(bench, listener.getsockname())
+    near = bench.connect(bench.port)
+    near.sendall(b"x")
+    far = bench.accept(listener)
+    assert far.recv(1) == b"x"
+    program.signal(signal.SIGINT)
+    program.said("finishing 1 tunnels; Ctrl-C again to stop")
+    with pytest.raises(ConnectionRefusedError):
+        bench.connect(bench.port)
+    exchange(near, far)
+    near.close()
+    far.close()
+    assert bench.end(program) == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_second_signal_does_not_let_it_finish(
+    bench: Bench, number: signal.Signals
+) -> None:
+    """Design 2."""
+    play(bench, "client")
+    listener = bench.listen()
+    program = by_hand(bench, listener.getsockname())
+    near = bench.connect(bench.port)
+    near.sendall(b"x")
+    bench.accept(listener).recv(1)
+    program.signal(signal.SIGINT)
+    program.said("finishing 1 tunnels")
+    program.signal(number)
+    assert is_reset(near)
+    assert bench.end(program) == 0
+
+
+def test_ctrl_c_with_nothing_open_stops_it(bench: Bench) -> None:
+    """Design 2: a listening port is nothing to wait for."""
+    play(bench, "client")
+    program = by_hand(bench, ("127.0.0.1", 9))
+    program.signal(signal.SIGINT)
+    assert bench.end(program) == 0
+    assert "finishing" not in program.text
+
+
+# -- what people and systemd ask -------------------------------------------------------
+
+
+def test_a_signal_asks_how_it_is(bench: Bench) -> None:
+    """Issue 4: no address, no secret, whatever the log's level."""
+    bench.pt.play(
+        "say VERSION 1",
+        'say STATUS TYPE=version IMPLEMENTATION="lyrebird" VERSION="0.8.1"',
+        *CLIENT[1:],
+        "await",
+        "die 9",
+    )
+    listener = bench.listen()
+    options = f"{CLIENT_OPTIONS};loglevel=error"
+    program = bench.client(listener.getsockname(), options=options)
+    bench.pt.event("started")
+    near = bench.connect(bench.port)
+    near.sendall(b"12345678")
+    far = bench.accept(listener)
+    exchange(near, far)
+    program.signal(signal.SIGUSR1)
+    pid = bench.pt.pid
+    line = program.said(f"status: lyrebird 0.8.1, pid {pid}: ")
+    assert re.search(r": \d+\.\d MiB, \d+ descriptors$", line)
+    program.said("status: tunnels: 1 open, 1 in all; 24 bytes")
+    program.said("status: up ")
+    bench.pt.open_gate()
+    assert is_reset(near)
+    bench.pt.event("started", count=2)
+    program.signal(signal.SIGUSR1)
+    program.said("status: tunnels: 0 open, 1 in all; 24 bytes")
+    bench.stop(program)
+
+
+def systemd(bench: Bench) -> socket.socket:
+    """Be systemd, and listen to what a unit says."""
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    path = str(bench.folder / "notify")
+    sock.bind(path)
+    sock.settimeout(DEADLINE)
+    bench.variables["NOTIFY_SOCKET"] = path
+    return sock
+
+
+def test_systemd_is_told_of_the_start_and_the_stop(bench: Bench) -> None:
+    """Issue 4: Type=notify; a restart of the PT is no business of its."""
+    play(bench, "client", "await", "die 9")
+    with systemd(bench) as sock:
+        program = by_hand(bench, ("127.0.0.1", 9))
+        assert sock.recv(100) == b"READY=1"
+        bench.pt.open_gate()
+        bench.pt.event("started", count=2)
+        until(lambda: program.heard().count("ready: obfs4proxy") == 2)
+        bench.stop(program)
+        assert sock.recv(100) == b"STOPPING=1"
+
+
+def test_the_hosts_systemd_is_told_nothing(bench: Bench) -> None:
+    """HQ-07, issue 4: the socket is shadowsocks's own."""
+    play(bench, "client")
+    with systemd(bench) as sock:
+        bench.stop(start(bench, "client"))
+        sock.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            sock.recv(100)
 
 
 @pytest.mark.parametrize("side", SIDES)

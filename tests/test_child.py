@@ -16,6 +16,7 @@ import pytest
 
 from pt_bridge.child import GRACE, Child
 from pt_bridge.errors import (
+    EndedUnready,
     Late,
     Misspoke,
     NotOffered,
@@ -130,11 +131,19 @@ async def test_a_line_that_is_too_long_is_said_once(
 @pytest.mark.parametrize(
     ("steps", "kind", "text"),
     [
-        (["exit 0"], Misspoke, "obfs4proxy ended with exit code 0 before it was ready"),
-        (["exit 1"], Misspoke, "obfs4proxy ended with exit code 1 before it was ready"),
+        (
+            ["exit 0"],
+            EndedUnready,
+            "obfs4proxy ended with exit code 0 before it was ready",
+        ),
+        (
+            ["exit 1"],
+            EndedUnready,
+            "obfs4proxy ended with exit code 1 before it was ready",
+        ),
         (
             ["write one", "write No state directory: mkdir /proc/nope", "exit 1"],
-            Misspoke,
+            EndedUnready,
             (
                 "obfs4proxy ended with exit code 1 before it was ready; it wrote: No "
                 "state directory: mkdir /proc/nope"
@@ -142,13 +151,13 @@ async def test_a_line_that_is_too_long_is_said_once(
         ),
         (
             ["say VERSION 1", "die 11"],
-            Misspoke,
+            EndedUnready,
             "obfs4proxy was killed by SIGSEGV before it was ready",
         ),
         (
             # One of those that have no name.
             ["die 40"],
-            Misspoke,
+            EndedUnready,
             "obfs4proxy was killed by signal 40 before it was ready",
         ),
         (
@@ -275,7 +284,7 @@ async def test_a_client_that_fails_to_start(
         ),
         (
             [VERSION, "write listen tcp :443: bind: permission denied", "exit 1"],
-            Misspoke,
+            EndedUnready,
             (
                 "obfs4proxy ended with exit code 1 before it was ready; it wrote: "
                 "listen tcp :443: bind: permission denied"

@@ -13,6 +13,7 @@ import pytest
 
 from tests.processes import (
     CLIENT,
+    CLIENT_OPTIONS,
     SECRET,
     exchange,
     is_reset,
@@ -361,14 +362,15 @@ def test_a_connection_that_the_pt_never_answers_troubles_nobody(bench: Bench) ->
     assert is_reset(stuck)
 
 
-def test_a_connection_that_is_being_dialled_is_reset_when_the_pt_dies(
+def test_a_connection_that_is_being_dialled_is_reset_when_the_last_pt_dies(
     bench: Bench,
 ) -> None:
     """RL-11."""
     bench.pt.play(
         "say VERSION 1", "client socks5 silent", "say CMETHODS DONE", "await", "exit 1"
     )
-    program = ready(bench, ("127.0.0.1", 9))
+    options = f"{CLIENT_OPTIONS};restarts=0"
+    program = ready(bench, ("127.0.0.1", 9), options=options)
     stuck = bench.connect(bench.port)
     stuck.sendall(b"x")
     bench.pt.event("accepted")

@@ -194,6 +194,7 @@ def test_the_death_of_the_pt_is_an_error_here_too(bench: Bench) -> None:
     program = client(
         bench,
         "127.0.0.1:9",
+        "--restarts=0",
         f"--plugin-opts=transport=obfs4;exec=obfs4proxy;{ARGUMENTS}",
     )
     assert bench.failure(program) == (75, "obfs4proxy ended with exit code 1")

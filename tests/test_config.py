@@ -347,10 +347,6 @@ def test_more_than_510_bytes_of_arguments_are_refused_on_the_client_side() -> No
     )
 
 
-NO_RESTARTS = (
-    "restarts= other than 0 is not available in this version: when the PT dies, "
-    "pt-bridge ends"
-)
 BAD_SCHEME = "upstream-proxy= must begin with one of: socks5://, socks4a://, http://"
 
 
@@ -364,7 +360,7 @@ BAD_SCHEME = "upstream-proxy= must begin with one of: socks5://, socks4a://, htt
         ("state", "'state' at column 104 needs a value: state=DIR"),
         ("server;linger=5", "'linger' has a meaning on the client side only"),
         ("hold=all", "hold= must be one of: both, plain, none"),
-        ("restarts=5", NO_RESTARTS),
+        ("restarts=many", "restarts= must be a number from 0 to 1000"),
         ("linger=s3cret", "linger= must be seconds, from 0 to 86400"),
         ("idle=s3cret", "idle= must be seconds, from 0 to 86400"),
         ("start-timeout=1m", "start-timeout= must be seconds, from 0 to 86400"),
@@ -510,6 +506,7 @@ def test_a_transport_that_we_know_no_server_of_needs_the_program_named() -> None
 def test_what_is_not_asked_for_has_a_default() -> None:
     asked = config()
     assert (asked.linger, asked.idle, asked.start_timeout) == (10.0, None, 30.0)
+    assert asked.restarts == 5
     assert (asked.loglevel, asked.logfile, asked.state) == ("info", None, None)
     assert (asked.upstream_proxy, asked.unsafe_logging) == (None, False)
 

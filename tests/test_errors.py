@@ -12,6 +12,7 @@ from pt_bridge.errors import (
     ConfigError,
     ConnectRefused,
     Died,
+    EndedUnready,
     Late,
     ListenError,
     Misspoke,
@@ -38,6 +39,7 @@ EXIT_CODES: dict[type[PtBridgeError], int] = {
     Late: 75,
     Died: 75,
     Misspoke: 76,
+    EndedUnready: 76,
 }
 
 

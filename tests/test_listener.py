@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 LOOPBACK = Address("127.0.0.1", 0)
+PATIENCE = 30.0
 
 
 class Port:
@@ -41,6 +42,7 @@ class Port:
             self.delivered.append,
             self.complaints.append,
             budget=budget,
+            patience=PATIENCE,
             call_later=self.clock.call_later,
         )
         self.hosts: list[socket.socket] = []
@@ -157,6 +159,36 @@ async def test_a_listener_can_be_parked_again() -> None:
         await p.wait_for(1)
 
 
+async def test_nobody_waits_for_ever() -> None:
+    """Design 2: bounded in time; a reset, for an EOF would look like an answer."""
+    with port() as p:
+        talks = await p.connect(b"early")
+        await p.bystander()
+        p.clock.pass_by(PATIENCE - 0.001)
+        assert is_silent(talks)
+        p.clock.pass_by(0.001)
+        assert await is_reset(talks)
+        p.listener.open()
+        assert p.delivered == []
+
+
+async def test_a_connection_that_is_taken_back_is_delivered_again() -> None:
+    """Design 2: where the PT died before anything was read of it."""
+    with port() as p:
+        p.listener.open()
+        host = await p.connect(b"hello")
+        await p.wait_for(1)
+        p.listener.park()
+        p.listener.take_back(p.delivered.pop())
+        await p.bystander()
+        assert p.delivered == []
+        p.listener.open()
+        await p.wait_for(1)
+        assert await read(p.delivered[0], 5) == b"hello"
+        await write(p.delivered[0], b"welcome")
+        assert await read(host, 7) == b"welcome"
+
+
 async def test_a_connection_that_hangs_up_while_it_is_parked_is_dropped() -> None:
     """FE-08: nobody waits for it any more."""
     with port() as p:
@@ -257,7 +289,9 @@ EXHAUSTED = """if True:
             print(text, flush=True)
 
         sock = socket.socket(fileno=bind(Address("127.0.0.1", 0)))
-        with Listener(loop, sock, deliver, complain, budget=1000) as listener:
+        with Listener(
+            loop, sock, deliver, complain, budget=1000, patience=30
+        ) as listener:
             listener.open()
             resource.setrlimit(resource.RLIMIT_NOFILE, (40, 40))
             print(sock.getsockname()[1], flush=True)

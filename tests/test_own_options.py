@@ -209,17 +209,22 @@ def test_a_hold_that_there_is_not_is_refused_with_those_that_there_are() -> None
     )
 
 
-def test_restarts_may_be_left_out_or_be_0() -> None:
-    own_options.check_restarts({})
-    own_options.check_restarts({"restarts": "0"})
+@pytest.mark.parametrize(
+    ("values", "number"),
+    [({}, 5), ({"restarts": "0"}, 0), ({"restarts": "1000"}, 1000)],
+)
+def test_restarts_is_a_number(values: dict[str, str | None], number: int) -> None:
+    """Design 2: 5 where it is left out."""
+    assert own_options.restarts(values) == number
 
 
-@pytest.mark.parametrize("value", ["5", "1", "00", "-1", "s3cret", ""])
-def test_any_other_number_of_restarts_is_refused(value: str) -> None:
+@pytest.mark.parametrize(
+    "value", ["-1", "1001", "00005", "5.0", "\u0665", "s3cret", ""]
+)
+def test_anything_else_is_no_number_of_restarts(value: str) -> None:
     """ER-03."""
-    assert refusal(lambda: own_options.check_restarts({"restarts": value})) == (
-        "restarts= other than 0 is not available in this version: when the PT dies, "
-        "pt-bridge ends"
+    assert refusal(lambda: own_options.restarts({"restarts": value})) == (
+        "restarts= must be a number from 0 to 1000"
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -201,6 +202,26 @@ def test_a_server_says_whether_it_is_the_one_it_was(bench: Bench) -> None:
     assert "warning: this server's identity has changed" in other.text
     assert bench.pt.state == folder == state_of(bench)
     assert client_options(bench) == "transport=obfs4;cert=second;iat-mode=0\n"
+
+
+def test_a_pt_that_is_started_again_finds_its_keys(bench: Bench) -> None:
+    """Design 2: the same identity, even where somebody has deleted its folder."""
+    bench.pt.play(*SERVER, "await", "die 9")
+    keys = state_of(bench) / "obfs4_state.json"
+    keys.parent.mkdir(parents=True, mode=0o700)
+    for folder in (keys.parent, keys.parent.parent):
+        folder.chmod(0o700)
+    keys.write_text("the keys")
+    program = ready(bench)
+    shutil.rmtree(keys.parent)
+    bench.pt.open_gate()
+    bench.pt.event("started", count=2)
+    assert keys.read_text() == "the keys"
+    assert mode(keys) == 0o600
+    until(lambda: program.heard().count(READY) == 2)
+    bench.stop(program)
+    assert "somebody has deleted" in program.text
+    assert client_options(bench) == "transport=obfs4;cert=AAAA;iat-mode=0\n"
 
 
 def test_a_terminal_is_shown_the_options(bench: Bench) -> None:

@@ -14,7 +14,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import Enum
 
-from pt_bridge.errors import Misspoke, NotOffered, ProtocolError, ProxyRefused
+from pt_bridge.errors import (
+    EndedUnready,
+    Misspoke,
+    NotOffered,
+    ProtocolError,
+    ProxyRefused,
+)
 from pt_bridge.protocol.address import Address, is_loopback, parse_endpoint
 from pt_bridge.protocol.args import decode_server
 from pt_bridge.protocol.messages import (
@@ -61,6 +67,7 @@ class Launch:
         protocol: ``socks5`` or ``socks4`` (client, once READY).
         arguments: what clients must use (server, once READY), order kept.
         implementation: the name that it gave itself (STATUS TYPE=version), or "".
+        version: its version (the same), or "".
     """
 
     program: str
@@ -72,9 +79,16 @@ class Launch:
     protocol: str = ""
     arguments: list[tuple[str, str]] = field(default_factory=list, repr=False)
     implementation: str = ""
+    version: str = ""
     _offered: bool = False
     _proxy_done: bool = False
     _refusal: str | None = None
+
+    @property
+    def name_and_version(self) -> str:
+        """What runs, in its own words where it has some."""
+        words = (self.implementation or self.program, self.version)
+        return " ".join(filter(None, words))
 
     def receive(self, message: Message) -> str | None:
         """Take the next message.
@@ -88,6 +102,7 @@ class Launch:
         if isinstance(message, Status):
             if message.pairs.get("TYPE") == "version":
                 self.implementation = message.pairs.get("IMPLEMENTATION", "")
+                self.version = message.pairs.get("VERSION", "")
             return None
         if isinstance(message, Log):
             return None
@@ -210,7 +225,7 @@ class Launch:
             self._refusal,
         )
 
-    def ended(self, how: str, last_words: str) -> NotOffered | Misspoke:
+    def ended(self, how: str, last_words: str) -> NotOffered | EndedUnready:
         """Make the error for a PT that ended before it was ready.
 
         Args:
@@ -220,7 +235,9 @@ class Launch:
         if self._refusal is not None and not self._offered:
             return self._not_offered()
         said = f"; it wrote: {last_words}" if last_words else ""
-        return Misspoke(f"{self.program} {how} before it was ready{said}", last_words)
+        return EndedUnready(
+            f"{self.program} {how} before it was ready{said}", last_words
+        )
 
 
 def _keyword(message: Message) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pt_bridge.errors import Misspoke, NotOffered, ProxyRefused
+from pt_bridge.errors import EndedUnready, Misspoke, NotOffered, ProxyRefused
 from pt_bridge.protocol.address import Address
 from pt_bridge.protocol.launch import Launch, State
 from pt_bridge.protocol.messages import Version, parse
@@ -404,7 +404,7 @@ def test_a_pt_that_ends_before_it_is_ready_has_failed(
     launch = client()
     say(launch, *lines)
     error = launch.ended("ended with exit code 0", last_words)
-    assert isinstance(error, Misspoke)
+    assert isinstance(error, EndedUnready)
     assert str(error) == f"lyrebird ended with exit code 0 before it was ready{said}"
     assert error.reason == last_words
 
