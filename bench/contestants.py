@@ -107,7 +107,7 @@ class Relay:
         assert self.pid is not None  # else nobody asks
         log = self.folder / "log"
         told_before = log.read_text(errors="replace").count("\ntasks ")
-        os.kill(self.pid, signal.SIGUSR1)
+        os.kill(self.pid, signal.SIGUSR2)
         processes.wait_until(
             lambda: log.read_text(errors="replace").count("\ntasks ") > told_before,
             "the number of tasks",

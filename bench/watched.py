@@ -1,4 +1,4 @@
-"""pt-bridge itself, which on SIGUSR1 says on stderr how many asyncio tasks it has.
+"""pt-bridge itself, which on SIGUSR2 says on stderr how many asyncio tasks it has.
 
 Run by the interpreter that pt-bridge is installed for, isolated; it imports nothing of
 `bench`.
@@ -24,5 +24,5 @@ def tell(_number: int, _frame: FrameType | None) -> None:
 if __name__ == "__main__":
     from pt_bridge.cli import main
 
-    signal.signal(signal.SIGUSR1, tell)
+    signal.signal(signal.SIGUSR2, tell)
     sys.exit(main())

@@ -112,7 +112,7 @@ class Relay:
     def tasks(self) -> int:
         """Ask how many asyncio tasks it has."""
         before = len(self._program.output)
-        self._program.signal(signal.SIGUSR1)
+        self._program.signal(signal.SIGUSR2)
         return int(self._program.wait_for("tasks ", after=before).split()[1])
 
     def come_to_rest(self, descriptors: dict[str, int]) -> None:

@@ -436,6 +436,33 @@ def test_no_pt_is_left_when_pt_bridge_is_killed_between_two(
     assert bench.pt.is_gone()
 
 
+@pytest.mark.parametrize("side", SIDES)
+def test_no_pt_is_left_when_pt_bridge_is_killed_while_it_starts(
+    bench: Bench, side: str
+) -> None:
+    """LC-03: at any moment; this PT hears neither its stdin nor SIGTERM."""
+    bench.pt.play("deaf", "tell deaf", "await")
+    program = getattr(bench, side)()
+    bench.pt.event("deaf")
+    program.signal(signal.SIGKILL)
+    assert program.wait() == -signal.SIGKILL
+    assert bench.pt.is_gone()
+
+
+@pytest.mark.parametrize("side", SIDES)
+def test_no_pt_is_left_when_pt_bridge_is_killed_while_it_stops(
+    bench: Bench, side: str
+) -> None:
+    """LC-03, HQ-04: shadowsocks-rust does that after 10 ms."""
+    play(bench, side, before=("deaf",))
+    program = start(bench, side)
+    program.signal(signal.SIGTERM)
+    bench.pt.event("ignored")
+    program.signal(signal.SIGKILL)
+    assert program.wait() == -signal.SIGKILL
+    assert bench.pt.is_gone()
+
+
 # -- Ctrl-C ----------------------------------------------------------------------------
 
 
