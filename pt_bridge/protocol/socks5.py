@@ -29,6 +29,7 @@ AUTHENTICATION_VERSION = 1
 CONNECT = 1
 IPV4, NAME, IPV6 = 1, 3, 4
 SUCCEEDED = 0
+ADDRESS_TYPES = (IPV4, NAME, IPV6)
 ADDRESS_LENGTHS = {IPV4: 4, IPV6: 16}
 PORT_LENGTH = 2
 
@@ -61,13 +62,22 @@ def connect(target: Address, arguments: bytes) -> Handshake:
         raise ProtocolError("the PT's answer is not SOCKS5")
     if reply != SUCCEEDED:
         raise ConnectRefused(f"the PT answered with SOCKS reply {reply}")
+    if kind not in ADDRESS_TYPES:
+        raise ProtocolError(f"the PT's reply holds an address of unknown type {kind}")
+    yield from read_address(kind)
+
+
+def read_address(kind: int) -> Generator[Ask, bytes, bytes]:
+    """Read an address of one of `ADDRESS_TYPES` (RFC 1928 5).
+
+    Returns:
+        The bytes of the host, and the two of the port.
+    """
     if kind == NAME:
         (length,) = yield Ask(b"", 1)
-    elif kind in ADDRESS_LENGTHS:
-        length = ADDRESS_LENGTHS[kind]
     else:
-        raise ProtocolError(f"the PT's reply holds an address of unknown type {kind}")
-    yield Ask(b"", length + PORT_LENGTH)
+        length = ADDRESS_LENGTHS[kind]
+    return (yield Ask(b"", length + PORT_LENGTH))
 
 
 def _authenticate(arguments: bytes) -> Handshake:
