@@ -7,6 +7,7 @@ again; another seed is one more number in `SEEDS`.
 
 from __future__ import annotations
 
+import hmac
 import random
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -21,7 +22,7 @@ from pt_bridge.errors import (
     TransportError,
     UsageError,
 )
-from pt_bridge.protocol import socks4, socks5
+from pt_bridge.protocol import extorport, socks4, socks5, socks5_server
 from pt_bridge.protocol.address import (
     Address,
     parse_endpoint,
@@ -37,9 +38,9 @@ from pt_bridge.protocol.options import parse as parse_options
 from pt_bridge.protocol.options import serialize
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Generator, Sequence
 
-    from pt_bridge.protocol.socks5 import Handshake
+    from pt_bridge.protocol.socks5 import Ask
 
 SEEDS = (1, 2, 3)
 AT_LEAST = 60_000
@@ -108,8 +109,8 @@ def launch_a_server(data: bytes) -> None:
     launch(data, server=True)
 
 
-def shake_hands(handshake: Handshake, script: bytes) -> None:
-    """Run a handshake as far as what the server says goes."""
+def shake_hands(handshake: Generator[Ask, bytes, object], script: bytes) -> None:
+    """Run a handshake as far as what the other side says goes."""
     try:
         ask = next(handshake)
         while len(script) >= ask.read:
@@ -131,6 +132,22 @@ def socks4_with_arguments(data: bytes) -> None:
     shake_hands(socks4.connect(Address("192.0.2.3", 443), b"cert=AAAA"), data)
 
 
+def socks5_served(data: bytes) -> None:
+    shake_hands(socks5_server.accept(user=b"u", password=b"p"), data)
+
+
+def socks5_served_the_user(data: bytes) -> None:
+    socks5_served(SOCKS5_USER + data)
+
+
+def extorport_accepted(data: bytes) -> None:
+    shake_hands(extorport.accept(cookie=bytes(32), nonce=bytes(32)), data)
+
+
+def extorport_accepted_with_the_cookie(data: bytes) -> None:
+    extorport_accepted(KNOWS_THE_COOKIE + data)
+
+
 def configure(data: bytes) -> None:
     """Read SS_* out of five lines, in the order of SIP003 and the options last."""
     names = (b"REMOTE_HOST", b"REMOTE_PORT", b"LOCAL_HOST", b"LOCAL_PORT")
@@ -149,6 +166,27 @@ def configure_by_hand(data: bytes) -> None:
         Config(variables, plugin=False)
 
 
+SOCKS5_USER = b"\5\2\0\2\1\1u\1p"
+SOCKS5_REQUESTS = [
+    b"\5\1\0\1\x7f\0\0\1\0\x50",
+    b"\5\1\0\4" + bytes(18),
+    b"\5\1\0\3\x09a.example\0\x50",
+]
+# The hash of the client's side, of 32 bytes of 0 each: cookie and both nonces.
+KNOWS_THE_COOKIE = (
+    b"\1"
+    + bytes(32)
+    + hmac.digest(
+        bytes(32),
+        b"ExtORPort authentication client-to-server hash" + bytes(64),
+        "sha256",
+    )
+)
+EXTORPORT_COMMANDS = [
+    b"\0\1\0\x0d127.0.0.1:808\0\2\0\5obfs4\0\0\0\0",
+    b"\0\2\0\4meek\0\1\0\x08[::1]:80\1\0\0\1x\0\0\0\2xx",
+    b"\0\0\0\0",
+]
 SESSIONS = [
     b"VERSION 1\nPROXY DONE\nCMETHOD obfs4 socks5 127.0.0.1:3\nCMETHODS DONE\n",
     b"VERSION 1\nSMETHOD obfs4 [::]:1 ARGS:cert=A,b=c\nSMETHODS DONE\nLOG x\n",
@@ -285,6 +323,34 @@ ENTRIES = [
         (ProtocolError,),
         1_000,
         [b"\0\x5a" + bytes(6)],
+    ),
+    Entry(
+        "socks5_server.accept",
+        socks5_served,
+        (ProtocolError,),
+        2_000,
+        [SOCKS5_USER + request for request in SOCKS5_REQUESTS],
+    ),
+    Entry(
+        "socks5_server.accept, the request",
+        socks5_served_the_user,
+        (ProtocolError,),
+        2_000,
+        SOCKS5_REQUESTS,
+    ),
+    Entry(
+        "extorport.accept",
+        extorport_accepted,
+        (ProtocolError,),
+        2_000,
+        [KNOWS_THE_COOKIE + commands for commands in EXTORPORT_COMMANDS],
+    ),
+    Entry(
+        "extorport.accept, the commands",
+        extorport_accepted_with_the_cookie,
+        (ProtocolError,),
+        4_000,
+        EXTORPORT_COMMANDS,
     ),
     Entry(
         "config.Config",
