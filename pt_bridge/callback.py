@@ -1,0 +1,155 @@
+"""Where a PT calls back: a loopback port, and who may come through it.
+
+Other users of the machine can connect to it as well. So a caller must get through a
+handshake that only the PT can pass, soon, and a crowd of those who do not can keep
+nobody out.
+"""
+
+from __future__ import annotations
+
+import socket
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+from pt_bridge.connection import prepare, reset
+from pt_bridge.conversation import Conversation
+from pt_bridge.errors import ProtocolError
+from pt_bridge.log import logger
+from pt_bridge.protocol.address import Address
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable, Generator
+    from types import TracebackType
+
+    from pt_bridge.protocol.socks5 import Ask
+
+T = TypeVar("T")
+
+BACKLOG = 1024
+ACCEPTS_AT_ONCE = 64
+# PTs give up after 5 s, all of it included (conformance EO-09).
+HANDSHAKE_LIMIT = 5.0
+# How many may be in their handshake at once. The PT needs a few milliseconds for its
+# own, so where there are more, the oldest is an idler and has to go.
+MAX_CALLERS = 256
+# How long to wait where the system cannot accept, for lack of descriptors (seconds).
+PAUSE = 0.05
+
+
+class Callback(Generic[T]):
+    """Lets callers in for as long as its block lasts.
+
+    Attributes:
+        address: where it listens.
+    """
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        handshake: Callable[[], Generator[Ask, bytes, T]],
+        called: Callable[[socket.socket, T], None],
+        *,
+        limit: float = HANDSHAKE_LIMIT,
+        most: int = MAX_CALLERS,
+    ) -> None:
+        """Listen; entering the block begins to let callers in.
+
+        Args:
+            loop: the event loop.
+            handshake: makes our side of one, for each caller.
+            called: gets each connection whose handshake succeeded, which it owns then,
+                and what the handshake returned.
+            limit: how long a handshake may take, in seconds.
+            most: how many handshakes there may be at once.
+        """
+        self._loop = loop
+        self._handshake = handshake
+        self._called = called
+        self._limit = limit
+        self._most = most
+        self._callers: dict[_Caller[T], None] = {}
+        self._resume: asyncio.TimerHandle | None = None
+        self._sock = socket.create_server(("127.0.0.1", 0), backlog=BACKLOG)
+        self._sock.setblocking(False)
+        self.address = Address(*self._sock.getsockname())
+
+    def __enter__(self) -> Callback[T]:
+        self._loop.add_reader(self._sock.fileno(), self._accept)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Close the port, and who is still in a handshake."""
+        if self._resume is not None:
+            self._resume.cancel()
+        self._loop.remove_reader(self._sock.fileno())
+        self._sock.close()
+        for caller in list(self._callers):
+            caller.drop()
+
+    def _accept(self) -> None:
+        for _ in range(ACCEPTS_AT_ONCE):
+            try:
+                sock, _ = self._sock.accept()
+            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+                return
+            except OSError:  # out of descriptors; one that ends gives some back
+                self._loop.remove_reader(self._sock.fileno())
+                self._resume = self._loop.call_later(PAUSE, self.__enter__)
+                return
+            self._let_in(sock)
+
+    def _let_in(self, sock: socket.socket) -> None:
+        try:
+            prepare(sock)
+        except OSError:  # reset before we could look at it
+            sock.close()
+            return
+        if len(self._callers) >= self._most:
+            next(iter(self._callers)).drop()
+        conversation = Conversation(self._loop, sock, self._handshake())
+        caller = _Caller(self, sock, conversation)
+        self._callers[caller] = None
+
+
+class _Caller(Generic[T]):
+    """Somebody who is in the handshake."""
+
+    __slots__ = ("_callback", "_conversation", "_sock", "_timer")
+
+    def __init__(
+        self, callback: Callback[T], sock: socket.socket, conversation: Conversation[T]
+    ) -> None:
+        self._callback = callback
+        self._sock = sock
+        self._conversation = conversation
+        self._timer = callback._loop.call_later(callback._limit, self.drop)
+        conversation.done.add_done_callback(self._ended)
+
+    def _ended(self, done: asyncio.Future[T]) -> None:
+        if done.cancelled():  # dropped
+            return
+        error = done.exception()
+        if error is None:
+            self._leave()
+            self._callback._called(self._sock, done.result())
+            return
+        assert isinstance(error, (ProtocolError, OSError))  # or a bug
+        logger.debug("! a caller was refused: %s", error)
+        self._leave()
+        # No reset: it may still have to read why it was refused.
+        self._sock.close()
+
+    def drop(self) -> None:
+        """Let it go, whatever it was about to say."""
+        self._leave()
+        reset(self._sock)
+
+    def _leave(self) -> None:
+        self._timer.cancel()
+        self._conversation.stop()
+        del self._callback._callers[self]

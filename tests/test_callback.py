@@ -1,0 +1,153 @@
+"""Where a PT calls back: who gets in, and who keeps nobody out."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pt_bridge.callback import MAX_CALLERS, Callback
+from pt_bridge.errors import ProtocolError
+from pt_bridge.protocol.socks5 import Ask
+from tests.tcp import is_reset, read, read_to_end, turn_until, write
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterator
+
+FOR_EVER = 3600.0
+
+
+def password() -> Generator[Ask, bytes, str]:
+    """A handshake: greet, hear four letters, and take one word only."""
+    answer = yield Ask(b"who?", 4)
+    if answer != b"me!!":
+        yield Ask(b"no", 0)
+        raise ProtocolError("it is somebody else")
+    name = yield Ask(b"", 2)
+    return name.decode()
+
+
+class Port:
+    """A port, who got in, and who tried."""
+
+    def __init__(self, limit: float, most: int) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.inside: list[tuple[socket.socket, str]] = []
+        self.callers: list[socket.socket] = []
+        self.callback = Callback(
+            self.loop,
+            password,
+            lambda sock, name: self.inside.append((sock, name)),
+            limit=limit,
+            most=most,
+        )
+
+    async def call(self) -> socket.socket:
+        """Connect, and be greeted."""
+        sock = socket.socket()
+        self.callers.append(sock)
+        sock.setblocking(False)
+        address = (self.callback.address.host, self.callback.address.port)
+        await self.loop.sock_connect(sock, address)
+        assert await read(sock, 4) == b"who?"
+        return sock
+
+    async def get_in(self) -> socket.socket:
+        """Call, and pass."""
+        before = len(self.inside)
+        sock = await self.call()
+        await write(sock, b"me!!PT")
+        await turn_until(lambda: len(self.inside) > before)
+        return sock
+
+
+@contextlib.contextmanager
+def port(*, limit: float = FOR_EVER, most: int = MAX_CALLERS) -> Iterator[Port]:
+    """Listen, and close everything in the end."""
+    built = Port(limit, most)
+    try:
+        with built.callback:
+            yield built
+    finally:
+        for sock in (*built.callers, *(sock for sock, _ in built.inside)):
+            sock.close()
+
+
+async def test_who_passes_is_handed_over_with_nothing_read_behind() -> None:
+    """EO-11: the next bytes are the tunnel's."""
+    with port() as p:
+        caller = await p.call()
+        await write(caller, b"me!!PTpayload")
+        await turn_until(lambda: p.inside)
+        ((sock, name),) = p.inside
+        assert name == "PT"
+        assert await read(sock, 7) == b"payload"
+        await write(sock, b"answer")
+        assert await read(caller, 6) == b"answer"
+
+
+async def test_it_listens_on_loopback_and_nowhere_else() -> None:
+    """EO-03, SE-07."""
+    with port() as p:
+        assert p.callback.address.host == "127.0.0.1"
+
+
+async def test_who_does_not_pass_is_told_and_let_go() -> None:
+    """EO-04."""
+    with port() as p:
+        caller = await p.call()
+        await write(caller, b"you?")
+        assert await read_to_end(caller) == b"no"
+        assert p.inside == []
+        await p.get_in()
+
+
+@pytest.mark.parametrize("said", [b"", b"me", b"me!!P"])
+async def test_who_hangs_up_is_let_go(said: bytes) -> None:
+    """EO-04: a short read."""
+    with port() as p:
+        caller = await p.call()
+        await write(caller, said)
+        caller.shutdown(socket.SHUT_WR)
+        assert await read_to_end(caller) == b""
+        await p.get_in()
+
+
+async def test_who_says_nothing_is_dropped_after_a_while() -> None:
+    """SE-10, EO-09."""
+    with port(limit=0.01) as p:
+        caller = await p.call()
+        assert await is_reset(caller)
+
+
+async def test_a_crowd_of_idlers_keeps_nobody_out() -> None:
+    """Issue 6, SE-10: the oldest goes; other users of the machine can connect."""
+    with port(most=3) as p:
+        idlers = [await p.call() for _ in range(3)]
+        await p.get_in()
+        assert await is_reset(idlers[0])
+        for _ in range(5):
+            await p.get_in()
+        await write(idlers[1], b"me!!ID")
+        await turn_until(lambda: len(p.inside) == 7)
+
+
+async def test_the_end_closes_the_port_and_who_is_in_a_handshake() -> None:
+    """Design 2: nothing outlives its block."""
+    with contextlib.ExitStack() as stack:
+        built = Port(FOR_EVER, MAX_CALLERS)
+        with built.callback:
+            caller = stack.enter_context(await built.call())
+            passed = stack.enter_context(await built.get_in())
+        assert await is_reset(caller)
+        with pytest.raises(ConnectionRefusedError):
+            await built.call()
+        for sock, _ in built.inside:  # it is not the port's any more
+            await write(sock, b"x")
+            assert await read(passed, 1) == b"x"
+            sock.close()
+        for sock in built.callers:
+            sock.close()
