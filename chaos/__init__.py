@@ -1,0 +1,1 @@
+"""pt-bridge under seeded misdeeds, with content that is checked (``scripts/chaos``)."""

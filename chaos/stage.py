@@ -1,0 +1,166 @@
+"""The programs of both routes, and which process is which."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING
+
+import psutil
+
+import bench.watched
+from chaos.schedule import Route
+from integration.endpoints import free_port
+from integration.machine import OPTIONS_PATH, Machine, await_ss_server
+from integration.programs import VENV_FOLDER, kill_marked
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from chaos.service import Address
+    from integration.programs import Program
+
+PT = "obfs4proxy"
+# So that no number of kills ends the run; the waits between the starts stay.
+OURS = f"exec={PT};restarts=1000"
+SERVER = f"transport=obfs4;{OURS}"
+BRIDGE = "pt-bridge"
+READY = "ready: "
+# How much of what a program wrote is shown where it ended (lines).
+LAST_LINES = 12
+
+
+class Ends:
+    """The two ends of a route.
+
+    Attributes:
+        client: ss-local, or pt-bridge itself.
+        server: ss-server, or pt-bridge itself.
+        options: what the server told clients to use, at first.
+    """
+
+    def __init__(
+        self, client: Program, server: Program, port: int, options: str
+    ) -> None:
+        """Take both, which are ready.
+
+        Args:
+            client: ss-local, or pt-bridge itself.
+            server: ss-server, or pt-bridge itself.
+            port: where the client listens.
+            options: what the server told clients to use.
+        """
+        self.client = client
+        self.server = server
+        self.port = port
+        self.options = options
+
+
+class Stage:
+    """Both routes, up and running, until `kill`.
+
+    Attributes:
+        machine: where they run.
+        ends: of each route.
+    """
+
+    def __init__(self, folder: Path, service: Address) -> None:
+        """Start everything, and wait until it is ready.
+
+        Args:
+            folder: an empty one.
+            service: what stands behind.
+        """
+        self.machine = Machine(folder)
+        self._ss_port = free_port()
+        self._is_closed = False
+        self.ends: dict[Route, Ends] = {}
+        try:
+            self.ends[Route.SHADOWSOCKS] = self._shadowsocks()
+            self.ends[Route.STANDALONE] = self._standalone(service)
+        except BaseException:
+            self.kill()
+            raise
+
+    def _shadowsocks(self) -> Ends:
+        port = free_port()
+        server = self.start_ss_server()
+        options = self.machine.client_options(server)
+        client = self.machine.ss_local(self._ss_port, port, f"{options};{OURS}")
+        client.wait_for("listening at ")
+        client.wait_for(READY)
+        return Ends(client, server, port, options)
+
+    def start_ss_server(self) -> Program:
+        """Start ss-server, for the first time or again, and wait until it is ready."""
+        server = self.machine.ss_server(self._ss_port, f"server;{SERVER}")
+        server.wait_for(READY)
+        await_ss_server(server)
+        return server
+
+    def _standalone(self, service: Address) -> Ends:
+        local, remote = ("127.0.0.1", free_port()), ("127.0.0.1", free_port())
+        server = self.machine.pt_bridge("server", SERVER, local=service, remote=remote)
+        options = self.machine.client_options(server)
+        client = self.machine.start(
+            f"{VENV_FOLDER}/python",
+            *("-I", bench.watched.__file__, "client"),
+            *("--local", f"{local[0]}:{local[1]}"),
+            *("--remote", f"{remote[0]}:{remote[1]}"),
+            *("--plugin-opts", f"{options};{OURS}"),
+        )
+        client.wait_for(READY)
+        return Ends(client, server, local[1], options)
+
+    @property
+    def ports(self) -> dict[Route, int]:
+        """Where each route begins."""
+        return {route: ends.port for route, ends in self.ends.items()}
+
+    def client_options(self, route: Route) -> str:
+        """Read what a server tells its clients to use now."""
+        with open(self._options_path(route), encoding="utf-8") as file:
+            return file.read().strip()
+
+    def state(self, route: Route) -> Path:
+        """Give the folder in which a server keeps its keys."""
+        return self.machine.folder / self._options_path(route).rpartition("/")[0]
+
+    def _options_path(self, route: Route) -> str:
+        return str(OPTIONS_PATH.findall(self.ends[route].server.text)[-1])
+
+    def ended(self) -> list[str]:
+        """Say which programs have ended, and what they said last."""
+        return [
+            f"{route.value}: {program.name} has ended; it wrote:\n"
+            + "\n".join(program.output[-LAST_LINES:])
+            for route, ends in self.ends.items()
+            for program in (ends.client, ends.server)
+            if not program.runs
+        ]
+
+    def close(self) -> None:
+        """Let go of what has ended; look at what was said."""
+        self._is_closed = True
+        self.machine.close()
+
+    def kill(self) -> None:
+        """End everything at once, unless it was closed."""
+        kill_marked(str(self.machine.folder))
+        if not self._is_closed:
+            with contextlib.suppress(AssertionError):
+                self.close()
+
+
+def bridge(program: Program) -> psutil.Process:
+    """Give the pt-bridge of a host, or the one that has no host."""
+    process = psutil.Process(program.pid)
+    for child in process.children():
+        if child.name() == BRIDGE:
+            return child
+    return process
+
+
+def pt(program: Program) -> psutil.Process:
+    """Give the PT below a host or a pt-bridge, which is ready."""
+    (found,) = bridge(program).children()
+    return found

@@ -1,0 +1,142 @@
+"""What may go wrong, and what may not: every failed connection is judged by this.
+
+========================  ==========================================================
+what happened             which failures it explains
+========================  ==========================================================
+the client's PT killed    of those that had begun. The standalone route's end in a
+                          reset: an EOF before the announced length is a failure of
+                          the run. Who begins after the death waits for the next PT.
+the server's PT killed,   all, by an EOF, too: obfs4 has no end of its own, so the
+its state deleted with    client's PT closes as for an end that was meant
+it, ss-server killed
+descriptors filled        of those that had not begun: open tunnels go on
+a PT stopped              none: it only takes longer
+========================  ==========================================================
+
+ss-local ends what is cut with an EOF, as it ends everything, so on that route a reset
+is asked of nobody. There, as everywhere, a transfer is whole only when the length that
+was announced came and every byte was right. Whatever happened, no byte may be wrong, no
+port closed, and nobody stuck.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING
+
+from chaos.schedule import Misdeed, Route
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+# How long after its end a misdeed still explains a failure (seconds).
+AFTER = 5.0
+# Who begins so long after the death of a PT finds none, and waits (seconds).
+NOTICED = 0.5
+
+
+class Ending(Enum):
+    """How a connection failed."""
+
+    RESET = "was reset"
+    EOF = "ended with an EOF"
+    REFUSED = "was refused"
+    STUCK = "neither went on nor ended"
+    WRONG = "carried a wrong byte"
+
+
+@dataclass
+class Window:
+    """A misdeed that was carried out.
+
+    Attributes:
+        route: to whom.
+        misdeed: what.
+        began: when, in seconds of the clock of all these.
+        ended: when everything was there again.
+    """
+
+    route: Route
+    misdeed: Misdeed
+    began: float
+    ended: float = math.inf
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A connection that did not do what was announced.
+
+    Attributes:
+        route: where.
+        kind: what it was to do.
+        ending: how it failed.
+        began: when it was opened.
+        at: when it failed.
+        was_open: whether the service had answered.
+        missing: how many of the bytes announced did not come.
+    """
+
+    route: Route
+    kind: str
+    ending: Ending
+    began: float
+    at: float
+    was_open: bool
+    missing: int
+
+
+def is_explained(failure: Failure, windows: Iterable[Window]) -> bool:
+    """Tell whether some misdeed explains a failure."""
+    return any(
+        window.began <= failure.at <= window.ended + AFTER
+        and _explains(window, failure)
+        for window in windows
+        if window.route is failure.route
+    )
+
+
+def _explains(window: Window, failure: Failure) -> bool:
+    if failure.ending not in (Ending.RESET, Ending.EOF):
+        return False
+    is_honest = failure.ending is Ending.RESET or window.route is not Route.STANDALONE
+    match window.misdeed:
+        case Misdeed.STOP_CLIENT_PT | Misdeed.STOP_SERVER_PT:
+            return False
+        case Misdeed.KILL_CLIENT_PT:
+            return is_honest and failure.began <= window.began + NOTICED
+        case Misdeed.FILL:
+            return is_honest and not failure.was_open
+        case _:
+            return True
+
+
+def accusation(failure: Failure, start: float) -> str:
+    """Say what was wrong about a failure.
+
+    Args:
+        failure: one that nothing explains.
+        start: when the run began.
+    """
+    cut = ""
+    if failure.ending in (Ending.RESET, Ending.EOF):
+        cut = f" {failure.missing} bytes too early"
+        if failure.ending is Ending.EOF and failure.route is Route.STANDALONE:
+            cut += ", as if it were complete"
+    began = "" if failure.was_open else ", before the service had answered"
+    return (
+        f"{failure.route.value}, {failure.kind}: a connection {failure.ending.value}"
+        f"{cut}{began}, at {failure.at - start:.2f} s, open since "
+        f"{failure.began - start:.2f} s"
+    )
+
+
+def calm(route: Route, since: float, until: float, windows: Iterable[Window]) -> float:
+    """Give how many seconds of a time there was no misdeed on a route."""
+    left, at = 0.0, since
+    theirs = [window for window in windows if window.route is route]
+    for window in sorted(theirs, key=lambda each: each.began):
+        left += max(0.0, min(window.began, until) - at)
+        at = max(at, min(window.ended, until))
+    return left + max(0.0, until - at)
