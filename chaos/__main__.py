@@ -42,7 +42,7 @@ REST_INTERVAL = 0.1
 # How often each kind of connection is tried after the last misdeed.
 LAST_ROUNDS = 3
 MOST_SENTENCES = 20
-MOST_LINES = 16
+MOST_LINES = 4
 
 
 class Run:

@@ -101,7 +101,7 @@ class Misdeeds:
                 case Misdeed.KILL_SS_SERVER:
                     await asyncio.to_thread(self._kill_ss_server, event.route)
                 case _:
-                    await asyncio.to_thread(self._kill_pt, event)
+                    await asyncio.to_thread(self._kill_pt, event, window)
         except (AssertionError, OSError, psutil.Error, ValueError) as error:
             self.faults.append(
                 f"{event.route.value}, at {event.at:.2f} s, {event.misdeed.value}: "
@@ -141,14 +141,14 @@ class Misdeeds:
             finally:
                 resource.prlimit(process.pid, resource.RLIMIT_NOFILE, (soft, hard))
 
-    def _kill_pt(self, event: Event) -> None:
+    def _kill_pt(self, event: Event, window: Window) -> None:
         """Kill a PT, its keys deleted before or not; wait until there is another."""
         program = self._program(event)
         said = len(program.output)
         process = pt(program)
-        began = time.monotonic()
         if event.misdeed is Misdeed.FORGET:
             shutil.rmtree(self._stage.state(event.route))
+        window.began = began = time.monotonic()  # the loop's clock, too
         process.kill()
         program.wait_for(READY, after=said)
         self.longest_start = max(self.longest_start, time.monotonic() - began)

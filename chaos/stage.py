@@ -25,8 +25,6 @@ OURS = f"exec={PT};restarts=1000"
 SERVER = f"transport=obfs4;{OURS}"
 BRIDGE = "pt-bridge"
 READY = "ready: "
-# How much of what a program wrote is shown where it ended (lines).
-LAST_LINES = 12
 
 
 class Ends:
@@ -129,12 +127,11 @@ class Stage:
         return str(OPTIONS_PATH.findall(self.ends[route].server.text)[-1])
 
     def ended(self) -> list[str]:
-        """Say which programs have ended, and what they said last."""
+        """Say which programs have ended, and the last line of each."""
         return [
-            f"{route.value}: {program.name} has ended; it wrote:\n"
-            + "\n".join(program.output[-LAST_LINES:])
+            f"{route.value}: the {side} has ended; its last line: {program.output[-1]}"
             for route, ends in self.ends.items()
-            for program in (ends.client, ends.server)
+            for side, program in (("client", ends.client), ("server", ends.server))
             if not program.runs
         ]
 

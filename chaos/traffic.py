@@ -25,8 +25,10 @@ if TYPE_CHECKING:
 KIB, MIB = 1024, 1024 * 1024
 # How many connections each route carries at once.
 WORKERS = 8
-# How long a worker rests between two connections, at most (seconds).
+# How long a worker rests between two connections, at most, and after one that failed:
+# as people do, who would only see it fail again (seconds).
 REST = 0.15
+REST_AFTER_FAILURE = 1.0
 # A connection that did nothing for so long, misdeeds left out, is stuck (seconds).
 STUCK = 20.0
 LOOK_INTERVAL = 0.5  # seconds
@@ -135,8 +137,9 @@ class Traffic:
     async def _work(self, route: Route, name: str, is_over: Callable[[], bool]) -> None:
         source = random.Random(name)  # noqa: S311 - no secret
         while not is_over():
-            await self.open(route, source.choice(KINDS[route]), source)
-            await asyncio.sleep(source.uniform(0, REST))
+            worked = await self.open(route, source.choice(KINDS[route]), source)
+            rest = REST if worked else REST_AFTER_FAILURE
+            await asyncio.sleep(source.uniform(0, rest))
 
     async def once(self, seed: int) -> None:
         """Open one connection of each kind on each route, all at once."""
@@ -164,8 +167,8 @@ class Traffic:
                     talk.last = math.inf  # once
                     talk.limit.reschedule(now)
 
-    async def open(self, route: Route, kind: Kind, source: random.Random) -> None:
-        """Open one connection, and note what becomes of it."""
+    async def open(self, route: Route, kind: Kind, source: random.Random) -> bool:
+        """Open one connection, and note what becomes of it; tell whether it worked."""
         loop = asyncio.get_running_loop()
         self._streams += 1
         stream = self._streams
@@ -208,6 +211,7 @@ class Traffic:
             count.cut_on_purpose += 1
         else:
             count.whole += 1
+        return ending is None
 
     async def _connect(self, talk: Talk, sock: socket.socket) -> None:
         loop = asyncio.get_running_loop()

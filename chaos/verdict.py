@@ -13,10 +13,11 @@ descriptors filled        of those that had not begun: open tunnels go on
 a PT stopped              none: it only takes longer
 ========================  ==========================================================
 
-ss-local ends what is cut with an EOF, as it ends everything, so on that route a reset
-is asked of nobody. There, as everywhere, a transfer is whole only when the length that
-was announced came and every byte was right. Whatever happened, no byte may be wrong, no
-port closed, and nobody stuck.
+Who begins when all is well again is owed all, however soon after. ss-local ends what is
+cut with an EOF, as it ends everything, so on that route a reset is asked of nobody.
+There, as everywhere, a transfer is whole only when the length that was announced came
+and every byte was right. Whatever happened, no byte may be wrong, no port closed, and
+nobody stuck.
 """
 
 from __future__ import annotations
@@ -33,8 +34,10 @@ if TYPE_CHECKING:
 
 # How long after its end a misdeed still explains a failure (seconds).
 AFTER = 5.0
-# Who begins so long after the death of a PT finds none, and waits (seconds).
-NOTICED = 0.5
+# How long what changes may take to be noticed: who begins so long after the death of a
+# PT finds none, and waits; who begins so long after a misdeed's end meets it no more
+# (seconds).
+NOTICED = 0.2
 
 
 class Ending(Enum):
@@ -91,6 +94,7 @@ def is_explained(failure: Failure, windows: Iterable[Window]) -> bool:
     """Tell whether some misdeed explains a failure."""
     return any(
         window.began <= failure.at <= window.ended + AFTER
+        and failure.began <= window.ended + NOTICED
         and _explains(window, failure)
         for window in windows
         if window.route is failure.route

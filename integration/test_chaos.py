@@ -186,6 +186,16 @@ def test_a_misdeed_explains_its_own_route_and_its_own_time() -> None:
         assert is_explained(failure, [window]) is explained
 
 
+def test_who_begins_when_all_is_well_again_must_not_fail() -> None:
+    window = _window(Misdeed.KILL_SERVER_PT)
+    for began, explained in (
+        (window.ended + NOTICED, True),
+        (window.ended + NOTICED + 0.1, False),
+    ):
+        failure = dataclasses.replace(OPEN, began=began, at=began + 1.0)
+        assert is_explained(failure, [window]) is explained
+
+
 def test_who_begins_after_the_client_s_pt_died_waits_and_does_not_fail() -> None:
     window = _window(Misdeed.KILL_CLIENT_PT)
     for began, explained in (
