@@ -153,6 +153,11 @@ TRANSPORTS = {
     ),
 }
 
+# Their PTs copy a connection to one of their own: once such a PT reads an EOF, all that
+# came before it is with the kernel, and arrives although the PT closes. The others put
+# it into a session, which may end before it has carried all.
+COPYING = frozenset({"obfs2", "obfs3", "obfs4", "scramblesuit", "webtunnel"})
+
 # Asked for a transport that we do not know, and the only programs `exec=` may name.
 PROGRAMS_FOR_UNKNOWN = BOTH
 PROGRAMS = frozenset(

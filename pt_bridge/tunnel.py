@@ -9,7 +9,8 @@ not what TCP would, so it gets one only when nothing can be lost by it any more:
 
 =============================  =====================================================
 the host half-closes           the PT is told nothing; the answer goes on until it
-                               ends, or is silent for `linger`
+                               ends, or is silent for `linger`, or the kernel tells
+                               that the host has closed for good
 the PT ends                    the host gets what came, and then the EOF
 the host closes for good       what it sent reaches the PT, and then the EOF
 the host, or the PT, resets    the other one is reset
@@ -23,6 +24,7 @@ from typing import TYPE_CHECKING
 
 from pt_bridge.connection import half_close, reset, unsent
 from pt_bridge.pump import CopyPump, Drain, End
+from pt_bridge.sock_diag import cannot_tell
 
 if TYPE_CHECKING:
     import asyncio
@@ -34,6 +36,10 @@ if TYPE_CHECKING:
 # How long the peer of a leg that is done with may take nothing of what it was sent, or
 # leave out its own EOF (seconds).
 DRAIN_LIMIT = 10.0
+# A host may half-close first and close for good a moment later, and nothing tells us of
+# that: when it is looked at again for the first time (seconds). Each wait is twice
+# the one before, so a few looks are enough for any `linger`.
+FIRST_LOOK = 0.01
 
 
 class Tunnel:
@@ -48,9 +54,11 @@ class Tunnel:
         "_drain_limit",
         "_ended",
         "_far",
+        "_host_has_closed",
         "_host_is_gone",
         "_idle",
         "_linger",
+        "_look",
         "_loop",
         "_near",
         "_pt_is_done",
@@ -72,6 +80,7 @@ class Tunnel:
         idle: float | None,
         pt_is_ending: Callable[[], bool],
         ended: Callable[[Tunnel], None],
+        host_has_closed: Callable[[socket.socket], bool | None] = cannot_tell,
         drain_limit: float = DRAIN_LIMIT,
         pump: PumpMaker = CopyPump,
     ) -> None:
@@ -85,6 +94,8 @@ class Tunnel:
             idle: seconds that both may be silent, or None for no limit.
             pt_is_ending: tells whether an EOF from the PT comes from its death.
             ended: called once, when both sockets are closed.
+            host_has_closed: tells, of the half-closed connection to the host, whether
+                the host has closed it for good; None where that cannot be known.
             drain_limit: seconds without progress after which a leg is given up.
             pump: makes the pumps, one for each direction.
         """
@@ -95,6 +106,7 @@ class Tunnel:
         self._idle = idle
         self._pt_is_ending = pt_is_ending
         self._ended = ended
+        self._host_has_closed = host_has_closed
         self._drain_limit = drain_limit
         self._up = pump(loop, near, far, self._up_ended)
         self._down = pump(loop, far, near, self._down_ended)
@@ -105,6 +117,7 @@ class Tunnel:
         self._seen = -1
         self._drain: Drain | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._look: asyncio.TimerHandle | None = None
         self._up.start()
         self._down.start()
         if idle is not None:
@@ -163,7 +176,21 @@ class Tunnel:
 
     def _await_answer(self) -> None:
         self._up.last = self._loop.time()
-        self._check_silence()
+        self._look_at_host(FIRST_LOOK)
+        if not self._host_is_gone:
+            self._check_silence()
+
+    def _look_at_host(self, wait: float) -> None:
+        """End a tunnel whose host has closed for good, or look again later.
+
+        All that the host sent is with the PT, or on its way there, before the EOF.
+        """
+        match self._host_has_closed(self._near):
+            case True:
+                self._host_is_gone = True
+                self._finish_far()
+            case False:
+                self._look = self._loop.call_later(wait, self._look_at_host, 2 * wait)
 
     def _taken(self) -> int:
         """Give how many bytes the two peers have taken, as far as the kernel tells."""
@@ -247,6 +274,9 @@ class Tunnel:
                 pump.stop()
         self._drain = None
         self._cancel_timer()
+        if self._look is not None:
+            self._look.cancel()
+            self._look = None
 
     def _cancel_timer(self) -> None:
         if self._timer is not None:

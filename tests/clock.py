@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -33,9 +34,12 @@ class Clock:
         """Tell the time, in seconds."""
         return self.now
 
-    def call_later(self, delay: float, callback: Callable[[], None]) -> Appointment:
+    def call_later(
+        self, delay: float, callback: Callable[..., None], *args: object
+    ) -> Appointment:
         """Make an appointment."""
-        self.appointments.append(Appointment(self.now + delay, callback))
+        call = functools.partial(callback, *args)
+        self.appointments.append(Appointment(self.now + delay, call))
         return self.appointments[-1]
 
     def pass_by(self, seconds: float) -> None:

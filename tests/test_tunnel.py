@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import pytest
 
 from pt_bridge.connection import reset
-from pt_bridge.tunnel import Tunnel
+from pt_bridge.sock_diag import SockDiag, cannot_tell
+from pt_bridge.tunnel import FIRST_LOOK, Tunnel
+from tests.clock import ClockedLoop
 from tests.pumps import maker
 from tests.tcp import (
     CLOSE_WAIT,
@@ -29,7 +31,7 @@ from tests.tcp import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from tests.tcp import Pair
 
@@ -52,21 +54,24 @@ class Rig:
         linger: float = FOR_EVER,
         idle: float | None = None,
         pt_dies: bool = False,
+        host_has_closed: Callable[[socket.socket], bool | None] = cannot_tell,
         drain_limit: float = FOR_EVER,
+        clock: ClockedLoop | None = None,
     ) -> None:
-        loop = asyncio.get_running_loop()
+        loop = clock or asyncio.get_running_loop()
         self.host, self.near = near
         self.pt, self.far = far
         self.endings: list[Tunnel] = []
         self._over = asyncio.Event()
         self.tunnel = Tunnel(
-            loop,
+            cast("asyncio.AbstractEventLoop", loop),
             self.near,
             self.far,
             linger=linger,
             idle=idle,
             pt_is_ending=lambda: pt_dies,
             ended=self._ended,
+            host_has_closed=host_has_closed,
             drain_limit=drain_limit,
             pump=maker.get(),
         )
@@ -94,7 +99,9 @@ def rig(
     linger: float = FOR_EVER,
     idle: float | None = None,
     pt_dies: bool = False,
+    host_has_closed: Callable[[socket.socket], bool | None] = cannot_tell,
     drain_limit: float = FOR_EVER,
+    clock: ClockedLoop | None = None,
     near: Pair | None = None,
     far: Pair | None = None,
 ) -> Iterator[Rig]:
@@ -107,7 +114,9 @@ def rig(
             linger=linger,
             idle=idle,
             pt_dies=pt_dies,
+            host_has_closed=host_has_closed,
             drain_limit=drain_limit,
+            clock=clock,
         )
         try:
             yield built
@@ -124,6 +133,24 @@ def slow_pair(*, send_buffer: int) -> Pair:
     near.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer)
     host.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 20_000)
     return host, near
+
+
+class Oracle:
+    """What the kernel would tell of the host, if a test were the kernel.
+
+    Attributes:
+        answer: what it says.
+        asked: how often it was asked.
+    """
+
+    def __init__(self, *, answer: bool | None) -> None:
+        self.answer = answer
+        self.asked = 0
+
+    def __call__(self, sock: socket.socket) -> bool | None:
+        """Tell whether the host has closed for good."""
+        self.asked += 1
+        return self.answer
 
 
 def roomy_pair() -> Pair:
@@ -347,6 +374,125 @@ async def test_a_host_that_is_gone_has_all_its_bytes_delivered_to_a_slow_pt() ->
             uploads = tasks.create_task(upload(r.pt))
             assert await read_to_end(r.pt) == data
             uploads.cancel()
+        r.pt.close()
+        await r.over()
+
+
+async def test_a_host_that_is_known_to_be_gone_ends_the_pt_at_once() -> None:
+    """Design 3: what it sent reaches a slow PT, and then the EOF; nothing lingers."""
+    data = noise(LEFT)
+    oracle = Oracle(answer=True)
+    far = slow_pair(send_buffer=4096)
+    with rig(near=roomy_pair(), far=far, host_has_closed=oracle) as r:
+        await write(r.host, data)
+        r.host.close()
+        await turn_until(lambda: state(r.near) == CLOSE_WAIT)
+        assert r.tunnel.moved < len(data)
+        before = oracle.asked
+        assert await read_to_end(r.pt) == data
+        assert (before, oracle.asked) == (0, 1)  # once the PT was given everything
+        assert not r.endings  # the PT may still have to pass it on
+        r.pt.close()
+        await r.over()
+
+
+async def test_what_a_pt_says_to_a_host_that_is_known_to_be_gone_hurts_nobody() -> None:
+    """RL-04: it is read, so that no reset overtakes what the PT has not read."""
+    with rig(host_has_closed=Oracle(answer=True)) as r:
+        await write(r.host, QUESTION)
+        r.host.close()
+        await write(r.pt, noise(3_000_000))
+        assert await read_to_end(r.pt) == QUESTION
+        r.pt.close()
+        await r.over()
+
+
+async def test_a_host_that_is_known_to_be_there_is_waited_for() -> None:
+    """RL-04: and looked at again and again, ever more seldom, until it is gone."""
+    oracle = Oracle(answer=False)
+    clock = ClockedLoop(asyncio.get_running_loop())
+    with rig(host_has_closed=oracle, clock=clock) as r:
+        await write(r.host, QUESTION)
+        assert not oracle.asked  # it has not even half-closed
+        r.host.shutdown(socket.SHUT_WR)
+        assert await read(r.pt, len(QUESTION)) == QUESTION
+        for turn in range(10):
+            await turn_until(lambda: oracle.asked == 1 + turn)  # noqa: B023
+            clock.pass_by(FIRST_LOOK * 2**turn)
+            await write(r.pt, ANSWER)
+            assert await read(r.host, len(ANSWER)) == ANSWER
+            assert is_silent(r.pt)
+        oracle.answer = True
+        clock.pass_by(FIRST_LOOK * 2**10)
+        assert await read_to_end(r.pt) == b""
+        r.pt.close()
+        await r.over()
+
+
+async def test_the_linger_is_also_for_a_host_that_is_known_to_be_there() -> None:
+    """RL-04: it may wait for an answer that never comes; nobody looks any more then."""
+    oracle = Oracle(answer=False)
+    with rig(linger=MOMENT, host_has_closed=oracle) as r:
+        r.host.shutdown(socket.SHUT_WR)
+        assert await is_reset(r.host)
+        await r.over()
+        assert r.tunnel._look is None
+        assert oracle.asked > 1
+
+
+async def test_a_host_of_which_nothing_is_known_is_not_looked_at_again() -> None:
+    """Design 3: it is waited for as long as `linger`."""
+    oracle = Oracle(answer=None)
+    clock = ClockedLoop(asyncio.get_running_loop())
+    with rig(linger=1, host_has_closed=oracle, clock=clock) as r:
+        r.host.shutdown(socket.SHUT_WR)
+        await turn_until(lambda: oracle.asked)
+        clock.pass_by(0.99)
+        await write(r.pt, ANSWER)
+        assert await read(r.host, len(ANSWER)) == ANSWER
+        clock.pass_by(0.99)
+        assert not r.endings
+        clock.pass_by(1)
+        await r.over()
+        assert oracle.asked == 1
+
+
+async def test_the_kernel_tells_a_host_that_is_gone_from_one_that_waits() -> None:
+    """Design 3: at once, and a moment after a half-close; RL-04 for who waits."""
+    with SockDiag() as diag, contextlib.ExitStack() as stack:
+        gone, going, waiting = (
+            stack.enter_context(rig(host_has_closed=diag.peer_has_closed))
+            for _ in range(3)
+        )
+        for r in (gone, going, waiting):
+            await write(r.host, QUESTION)
+        gone.host.close()
+        going.host.shutdown(socket.SHUT_WR)
+        waiting.host.shutdown(socket.SHUT_WR)
+        assert await read_to_end(gone.pt) == QUESTION
+        assert await read(going.pt, len(QUESTION)) == QUESTION
+        await turn_until(lambda: going.tunnel._look)
+        going.host.close()
+        assert await read_to_end(going.pt) == b""
+        assert await read(waiting.pt, len(QUESTION)) == QUESTION
+        assert is_silent(waiting.pt)
+        await write(waiting.pt, ANSWER)
+        for r in (gone, going, waiting):
+            r.pt.close()
+            await r.over()
+        assert await read_to_end(waiting.host) == ANSWER
+
+
+async def test_a_reset_after_the_half_close_is_found_by_looking() -> None:
+    """RL-04: nobody reads from a half-closed host, and nothing else may ever tell."""
+    near = slow_pair(send_buffer=400_000)
+    with SockDiag() as diag, rig(near=near, host_has_closed=diag.peer_has_closed) as r:
+        r.host.shutdown(socket.SHUT_WR)
+        await turn_until(lambda: r.tunnel._look)
+        await write(r.pt, noise(200_000))
+        await turn_until(lambda: r.tunnel.moved == 200_000)
+        reset(r.host)
+        assert await read_to_end(r.pt) == b""
         r.pt.close()
         await r.over()
 
