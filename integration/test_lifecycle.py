@@ -87,7 +87,8 @@ def test_the_end_of_the_pt_ends_pt_bridge_and_its_host(
     _below(machine, hit, pt=True).kill()
     assert hit.wait() != 0
     assert hit.last_of_pt_bridge() == (
-        "pt-bridge[obfs4]: error: obfs4proxy was killed by SIGKILL"
+        "pt-bridge[obfs4]: error: obfs4proxy was killed by SIGKILL; restarts=0, so "
+        "pt-bridge ends with it"
     )
     assert other.stop() == 0
     machine.nothing_is_left()

@@ -37,7 +37,7 @@ def _kill(machine: Machine, host: Program) -> None:
     """Kill a host's PT, and wait until there is another one."""
     said = len(host.output)
     _pt_of(machine, host).kill()
-    host.wait_for(f"{PT} was killed by SIGKILL; it is started again", after=said)
+    host.wait_for(f"{PT} was killed by SIGKILL; starting the PT again", after=said)
     host.wait_for(READY, after=said)
 
 
@@ -69,7 +69,7 @@ def test_a_connection_that_finds_no_pt_waits_for_the_next(
     said = len(chain.client.output)
     _pt_of(machine, chain.client).kill()
     _is_carried(chain, service)
-    chain.client.wait_for("it is started again", after=said)
+    chain.client.wait_for("starting the PT again", after=said)
 
 
 def test_a_server_has_the_same_cert_after_its_state_was_deleted(
@@ -114,7 +114,7 @@ def test_a_pt_that_keeps_dying_ends_it_and_its_host(
     _kill(machine, chain.client)
     _pt_of(machine, chain.client).kill()
     assert chain.client.wait() != 0
-    assert "was the death number 2" in chain.client.last_of_pt_bridge()
+    assert "failed 2 times" in chain.client.last_of_pt_bridge()
     assert chain.server.stop() == 0
     machine.nothing_is_left()
 
@@ -135,7 +135,7 @@ def test_ctrl_c_by_hand_lets_a_download_finish(
     with connect(local) as sock:
         sock.sendall(b"ECHO\n")
         client.signal(signal.SIGINT)
-        client.wait_for("finishing 1 tunnels; Ctrl-C again to stop")
+        client.wait_for("finishing 1 tunnel; Ctrl-C again to stop")
         with pytest.raises(ConnectionRefusedError):
             socket.create_connection(local)
         sock.sendall(b"x" * SIZE)

@@ -133,7 +133,7 @@ def test_downloads_that_the_pts_death_cuts_end_with_a_reset(
     finally:
         for sock in socks:
             sock.close()
-    pair.client.wait_for("obfs4proxy was killed by SIGKILL; it is started again")
+    pair.client.wait_for("obfs4proxy was killed by SIGKILL; starting the PT again")
 
 
 def test_a_download_that_is_cut_at_full_speed_ends_with_a_reset(

@@ -9,23 +9,27 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import os
 import random
 from typing import TYPE_CHECKING, NoReturn
 
 from pt_bridge import host, program
 from pt_bridge.child import Child
-from pt_bridge.errors import Died, ListenError, PtBridgeError, TransportError
+from pt_bridge.errors import Died, PtBridgeError, TransportError
 from pt_bridge.log import logger, report
 from pt_bridge.notify import notify
 from pt_bridge.protocol import environment
 from pt_bridge.protocol.backoff import Backoff
 from pt_bridge.protocol.launch import Launch
 from pt_bridge.status import Status
+from pt_bridge.tunnels import Tunnels
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    import socket
+    from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 
+    from pt_bridge.causes import Complaints
     from pt_bridge.config import Config
 
 # A stop signals us and the PT at once, and we may hear of the PT's death first: how
@@ -51,6 +55,9 @@ class Bridge:
         self._main: asyncio.Task[None] | None = None
         self._child: Child | None = None
         self._status = Status(self._loop.time())
+        self._status.is_counted = config.hold != "none"
+        self._tunnels = Tunnels(self._loop, config, self._tunnel_ended)
+        self._dialling: set[asyncio.Task[socket.socket | None]] = set()
         self._ready_since: float | None = None
         self._stopping = False
         self._interrupted = False
@@ -80,15 +87,15 @@ class Bridge:
 
     def stop(self) -> None:
         """End everything, the PT first and at once; a second call kills the PT."""
+        is_first, self._stopping = not self._stopping, True
         if self._child is not None:
-            if self._stopping:
-                self._child.kill()
-            else:
+            if is_first:
                 self._child.end()
-        if self._main is not None and not self._stopping:
+            else:
+                self._child.kill()
+        if self._main is not None and is_first:
             self._main.cancel()
             self._tell_systemd("STOPPING=1")
-        self._stopping = True
 
     def interrupt(self) -> None:
         """Answer Ctrl-C.
@@ -109,7 +116,8 @@ class Bridge:
         if not number:
             self.stop()
             return
-        logger.info("finishing %d tunnels; Ctrl-C again to stop", number)
+        tunnels = "1 tunnel" if number == 1 else f"{number} tunnels"
+        logger.info("finishing %s; Ctrl-C again to stop", tunnels)
         self._tell_systemd("STOPPING=1")
         self._draining = self._loop.call_later(DRAIN_LIMIT, self.stop)
 
@@ -120,6 +128,9 @@ class Bridge:
     def report(self) -> None:
         """Write to the log how we are (SIGUSR1)."""
         child = self._child
+        self._status.open = len(self._tunnels)
+        self._status.opened = self._tunnels.opened
+        self._status.moved = self._tunnels.moved
         lines = self._status.lines(
             now=self._loop.time(),
             pid=0 if child is None or child.is_ending() else child.pid,
@@ -150,8 +161,58 @@ class Bridge:
         """Let no more connections in."""
 
     def _open_tunnels(self) -> int:
-        """Give how many connections are under way."""
-        return 0
+        return len(self._tunnels) + len(self._dialling)
+
+    def _start_dialling(
+        self,
+        group: asyncio.TaskGroup,
+        dialling: Coroutine[None, None, socket.socket | None],
+        sock: socket.socket,
+    ) -> None:
+        """Reach the other side for a connection; `_dialled` hears how that ended.
+
+        Args:
+            group: what waits for the task's end.
+            dialling: gives the connection to the other side, or None.
+            sock: the one that is to be joined with it.
+        """
+        task = group.create_task(_or_none(dialling))
+        self._dialling.add(task)
+        # Not in the task itself: one that is cancelled before it begins runs nothing.
+        task.add_done_callback(functools.partial(self._dialling_ended, sock))
+
+    def _dialling_ended(
+        self, sock: socket.socket, task: asyncio.Task[socket.socket | None]
+    ) -> None:
+        self._dialling.discard(task)
+        self._dialled(sock, None if task.cancelled() else task.result())
+        self._a_tunnel_ended()
+
+    def _dialled(self, sock: socket.socket, reached: socket.socket | None) -> None:
+        """Join a connection with what was reached for it, or let it go."""
+        raise NotImplementedError
+
+    def _join(self, near: socket.socket, far: socket.socket) -> None:
+        assert self._child is not None  # one end is its own
+        self._tunnels.join(near, far, self._child.is_ending)
+
+    def _tunnel_ended(self) -> None:
+        self._a_tunnel_ended()
+
+    def _cut(self) -> None:
+        """Reset what goes through the PT, and let nothing more through."""
+        for task in self._dialling:
+            task.cancel()
+        self._tunnels.cut()
+
+    def _pt_has_died(self) -> bool:
+        return self._child is not None and self._child.is_ending()
+
+    def _complain(self, complaints: Complaints, text: str) -> None:
+        """Log what is wrong with a connection, now and then."""
+        complaint = complaints.admit(text, self._loop.time())
+        if complaint is not None:
+            logger.warning("%s", complaint)
 
     async def _keep_carrying(self) -> NoReturn:
         """Run one PT after the other, as long as they do not die too often.
@@ -166,7 +227,7 @@ class Bridge:
             failure: PtBridgeError
             try:
                 failure = await self._carry()
-            except (TransportError, ListenError) as error:
+            except PtBridgeError as error:
                 if not (has_been_ready and error.may_pass):
                     raise
                 failure = error
@@ -177,13 +238,21 @@ class Bridge:
             wait = backoff.after_death(lived=lived, chance=random.random())  # noqa: S311
             await asyncio.sleep(STOP_PATIENCE)
             if wait is None:
-                raise _for_good(failure, backoff.deaths)
-            logger.warning("%s; it is started again", failure)
+                raise _for_good(failure, backoff.deaths, self._config.restarts)
+            logger.warning(
+                "%s; starting the PT again in %.1f s (%d of %d)",
+                failure,
+                wait,
+                backoff.deaths,
+                self._config.restarts,
+            )
             await asyncio.sleep(wait - STOP_PATIENCE)
             self._status.restarts += 1
 
     @contextlib.asynccontextmanager
-    async def _pt(self, variables: dict[bytes, bytes]) -> AsyncIterator[Child]:
+    async def _pt(
+        self, variables: dict[bytes, bytes], descriptors: Sequence[int] = ()
+    ) -> AsyncIterator[Child]:
         """Run the PT, with these TOR_PT_* variables, for as long as the block lasts."""
         try:
             here = os.getcwd()
@@ -202,7 +271,8 @@ class Bridge:
         )
         logger.info("starting %s", path)
         everything = {**inherited, **variables}
-        async with Child(path, everything, launch, self._learn) as self._child:
+        child = Child(path, everything, launch, self._learn, descriptors)
+        async with child as self._child:
             yield self._child
 
     def _learn(self, launch: Launch) -> None:
@@ -221,12 +291,26 @@ class Bridge:
             )
 
 
-def _for_good(failure: PtBridgeError, deaths: int) -> PtBridgeError:
+async def _or_none(
+    dialling: Coroutine[None, None, socket.socket | None],
+) -> socket.socket | None:
+    """Let a bug end one connection and no more."""
+    try:
+        return await dialling
+    except Exception:
+        logger.exception("a bug ended a connection")
+        return None
+
+
+def _for_good(failure: PtBridgeError, deaths: int, restarts: int) -> PtBridgeError:
     """Make the error for a PT that is not started again."""
-    if deaths == 1 or not isinstance(failure, TransportError):
+    if not isinstance(failure, TransportError):
         return failure
-    return type(failure)(
-        f"{failure}; it was the death number {deaths} without a quiet minute between "
-        f"(restarts= sets how many are forgiven)",
-        failure.reason,
-    )
+    if restarts:
+        more = (
+            f"it failed {deaths} times without a quiet minute between: look at what it "
+            f"wrote, or raise restarts= (now {restarts})"
+        )
+    else:
+        more = "restarts=0, so pt-bridge ends with it"
+    return type(failure)(f"{failure}; {more}", failure.reason)

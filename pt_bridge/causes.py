@@ -21,8 +21,26 @@ def explain(error: ProtocolError | OSError, *, proxy: bool = False) -> str:
     """
     if isinstance(error, ArgumentsRejected):
         return f"{error}: copy the server's line whole, escapes included"
+    if isinstance(error, ConnectionRefusedError):
+        return (
+            "a connection failed: the PT itself refused it, and may be about to end; "
+            "if that goes on, start pt-bridge again"
+        )
     why = "no answer in time" if isinstance(error, TimeoutError) else str(error)
     return f"a connection failed ({why}): {_suspects(proxy=proxy)}"
+
+
+def explain_host(error: OSError) -> str:
+    """Say why a connection that came through the PT server could not go on.
+
+    Args:
+        error: what connecting to the host raised.
+    """
+    why = str(error.strerror or "no answer in time").lower()
+    return (
+        f"a connection came in, and shadowsocks's own server did not take it ({why}): "
+        f"is it running, and does it listen on SS_LOCAL_HOST and SS_LOCAL_PORT?"
+    )
 
 
 def explain_silence(seconds: float, *, proxy: bool = False) -> str:

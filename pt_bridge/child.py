@@ -22,7 +22,7 @@ from pt_bridge.protocol.launch import Launch, State
 from pt_bridge.protocol.messages import LineBuffer, Log, Unknown, parse
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from types import TracebackType
 
 # How long a PT may take to end once it was told to, before it is killed (seconds).
@@ -30,8 +30,9 @@ GRACE = 1.0
 # How long a killed one may take to be gone; only a kernel in trouble needs it all.
 KILL_LIMIT = 0.4
 READ_SIZE = 64 * 1024
-# What is still in the pipes of a PT that has ended; a pipe holds no more by default.
-MAX_LAST_WORDS = 1024 * 1024
+# What is read of what is still in the pipes of a PT that has ended; a pipe holds no
+# more by default.
+MAX_LAST_WORDS = 64 * 1024
 STDERR_LINES_KEPT = 20
 # How long a PT that closed its stdout may take to tell how it ended (seconds).
 SILENCE = 0.5
@@ -52,6 +53,7 @@ class Child:
         environment: Mapping[bytes, bytes],
         launch: Launch,
         learn: Callable[[Launch], None] | None = None,
+        descriptors: Sequence[int] = (),
     ) -> None:
         """Prepare a PT; entering the block starts it.
 
@@ -61,11 +63,13 @@ class Child:
             launch: takes what it says; not used before.
             learn: called after everything that `launch` took, and before the next line
                 is logged.
+            descriptors: what it inherits besides its three pipes, under its own number.
         """
         self.launch = launch
         self.pid = 0
         self._path = path
         self._learn = learn
+        self._descriptors = tuple(descriptors)
         self._told_to_end = False
         self._silence: asyncio.TimerHandle | None = None
         self._environment = environment
@@ -94,6 +98,7 @@ class Child:
                 cwd="/",
                 umask=0o077,
                 process_group=0,
+                pass_fds=self._descriptors,
                 preexec_fn=prepare,  # noqa: PLW1509
             )
         except OSError as error:
@@ -258,6 +263,8 @@ class Child:
             logger.debug("! the PT printed %s", error)
             return
         match message:
+            case Log() if self._told_to_end:
+                pass  # nobody waits for its last thousand lines
             case Log(severity, text):
                 logger.log(SEVERITIES[severity], "%s: %s", self.launch.program, text)
             case Unknown(text):

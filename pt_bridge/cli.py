@@ -33,6 +33,15 @@ HOST_ARGUMENTS = (["-V"],)
 
 def main() -> int:
     """Run pt-bridge; give its exit code (see the README's table)."""
+    code = _main()
+    # The interpreter restores what signals do by default, and then takes its time.
+    from pt_bridge import signals
+
+    signals.ignore()
+    return code
+
+
+def _main() -> int:
     _open_standard_descriptors()
     os.umask(PRIVATE_UMASK)
     arguments = sys.argv[1:]
@@ -82,11 +91,12 @@ def _run(config: Config, port: int | None) -> int:
         failure = PtBridgeError("internal error: please report the lines above")
         code = BUG
     finally:
-        # The loop has taken its handlers with it, and our end takes a moment.
+        # Our end takes a moment.
         _stop_at_once_when_asked()
         log.stop()
     # Only now: what a broken loop writes when it goes must not be the last line.
-    return 0 if failure is None else _fail(failure, code, config)
+    # With the scrubber that has learnt what the PT told.
+    return 0 if failure is None else _fail(failure, code, config, scrub)
 
 
 async def _bridge(config: Config, scrub: Scrubber, port: int | None) -> None:
@@ -112,7 +122,11 @@ async def _bridge(config: Config, scrub: Scrubber, port: int | None) -> None:
         answer = bridge.interrupt if is_interrupt else bridge.stop
         loop.add_signal_handler(number, answer)
     loop.add_signal_handler(signals.REPORT, bridge.report)
-    await bridge.run()
+    try:
+        await bridge.run()
+    finally:
+        # The loop takes its handlers with it; a second stop waits until we have others.
+        signals.hold_back()
 
 
 def _add_log_file(config: Config, scrub: Scrubber) -> None:
@@ -153,18 +167,24 @@ def _open_standard_descriptors() -> None:
 def _stop_at_once_when_asked(code: int = 0) -> None:
     from pt_bridge import signals  # slow to import, and the port comes first
 
-    signals.forget_inherited()
     signals.stop_at_once(code)
+    signals.let_in()
 
 
-def _fail(error: PtBridgeError, code: int, config: Config | None) -> int:
+def _fail(
+    error: PtBridgeError,
+    code: int,
+    config: Config | None,
+    scrub: Scrubber | None = None,
+) -> int:
     """Say on stderr, as the last line, what is wrong; give the exit code."""
     from pt_bridge.log import say
     from pt_bridge.scrubber import one_line
 
     _stop_at_once_when_asked(code)
     name = f"pt-bridge[{config.transport}]" if config is not None else "pt-bridge"
-    say(one_line(_scrubber(config)(f"{name}: error: {error}")))
+    scrub = scrub or _scrubber(config)
+    say(one_line(scrub(f"{name}: error: {error}")))
     if config is None or config.plugin:
         time.sleep(max(0.0, STARTED + MIN_LIFE - time.monotonic()))
     return code

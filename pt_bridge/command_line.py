@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
+import re
 from typing import TYPE_CHECKING, NoReturn
 
 from pt_bridge import __version__
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 STDOUT = 1
+# The name of a flag, without the value, which may be a secret.
+FLAG = re.compile(r"(?<!\S)--[a-z][a-z-]*(?![^\s=])")
 REQUIRED = ("--local", "--remote")  # the end of a message that names what is missing
 DESCRIPTION = """\
 Tor's Pluggable Transports (obfs4proxy, lyrebird, webtunnel, snowflake, ...) as a
@@ -52,6 +55,10 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Raise it, instead of exiting with 2; the words themselves may be secrets."""
         what = message if message.endswith(REQUIRED) else message.partition(":")[0]
+        if what == "argument COMMAND":
+            what = "there is no such command: say client, server or help"
+        elif what == "unrecognized arguments":
+            what = f"{what}: {' '.join(FLAG.findall(message)) or 'no flags'}"
         raise UsageError(f"{what}; see '{self.prog} --help'")
 
 
@@ -87,8 +94,11 @@ def _raises(error: UsageError) -> Callable[[], Config]:
 
 
 def _config(given: argparse.Namespace) -> Config:
+    options = given.plugin_opts
+    if options is None:
+        options = os.environ.get("SS_PLUGIN_OPTIONS", "")
     variables = variables_from_flags(
-        local=given.local, remote=given.remote, plugin_options=given.plugin_opts
+        local=given.local, remote=given.remote, plugin_options=options
     )
     flags: dict[str, str | None] = {
         name: value if OPTIONS[name].value else None
@@ -136,7 +146,9 @@ def _add_role(
         "--remote", required=True, metavar="HOST:PORT", help="the side of the Internet"
     )
     parser.add_argument(
-        "--plugin-opts", default="", metavar="OPTIONS", help="as shadowsocks has them"
+        "--plugin-opts",
+        metavar="OPTIONS",
+        help="as shadowsocks has them; without it, SS_PLUGIN_OPTIONS, which ps hides",
     )
     for option in OPTIONS.values():
         if option.name == SERVER or option.side not in ("", role):

@@ -56,6 +56,7 @@ class Config:
         encoded_arguments: the same for SOCKS, at most 510 bytes; b"" for a server.
         programs: names of executables to look for, or the one path of the owner's.
         state: the PT's folder, relative to the state directory or absolute, or None.
+        hold: which ends of the PT are held: ``plain`` or ``none``.
         upstream_proxy: the user's proxy, or None.
         linger: seconds that a half-closed tunnel may stay silent.
         idle: seconds that any tunnel may stay silent, or None for no limit.
@@ -70,6 +71,7 @@ class Config:
     __slots__ = (
         "arguments",
         "encoded_arguments",
+        "hold",
         "idle",
         "linger",
         "local",
@@ -151,7 +153,8 @@ class Config:
                 raise OptionsError(f"the plugin options: {error}") from None
 
     def _read_settings(self, own: Values, owners_word: Collection[str]) -> None:
-        own_options.check_hold(own, SERVER if self.server else CLIENT)
+        self.hold = own_options.hold(own, SERVER if self.server else CLIENT)
+        own_options.check_times(own, self.hold)
         self.restarts = own_options.restarts(own)
         self.upstream_proxy = own_options.proxy(own)
         self.linger = own_options.seconds(own, "linger", own_options.DEFAULT_LINGER)

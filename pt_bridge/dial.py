@@ -1,4 +1,4 @@
-"""Open a tunnel through the PT's SOCKS listener."""
+"""Connect: through the PT's SOCKS listener, or to a program of this machine."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 # PTs give a server 60 s to answer and say so then (conformance SK-11).
 DIAL_LIMIT = 90.0
+# Between two tries to reach a program that does not listen yet (seconds).
+RETRY = 0.05
 
 
 async def dial(
@@ -36,10 +38,8 @@ async def dial(
         ProtocolError: the PT refused, or its answer cannot be used.
         OSError: the PT cannot be reached; TimeoutError is one of these.
     """
-    family = socket.AF_INET6 if ":" in listener.host else socket.AF_INET
-    sock = socket.socket(family, socket.SOCK_STREAM)
+    sock = _socket_for(listener)
     try:
-        prepare(sock)
         async with asyncio.timeout(limit):
             await _connect(sock, (listener.host, listener.port))
             conversation = Conversation(asyncio.get_running_loop(), sock, handshake)
@@ -47,6 +47,47 @@ async def dial(
                 await conversation.done
             finally:
                 conversation.stop()
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+async def connect(address: Address, *, patience: float, limit: float) -> socket.socket:
+    """Connect to a program of this machine, which may be about to listen.
+
+    Args:
+        address: an IP address and a port.
+        patience: how long to try again where nobody listens, in seconds.
+        limit: how long all of it may take, in seconds.
+
+    Raises:
+        OSError: it cannot be reached; TimeoutError is one of these.
+    """
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + patience
+    async with asyncio.timeout(limit):
+        while True:
+            sock = _socket_for(address)
+            try:
+                await _connect(sock, (address.host, address.port))
+            except ConnectionRefusedError:
+                sock.close()
+                if loop.time() > deadline:
+                    raise
+            except BaseException:
+                sock.close()
+                raise
+            else:
+                return sock
+            await asyncio.sleep(RETRY)
+
+
+def _socket_for(address: Address) -> socket.socket:
+    family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        prepare(sock)
     except BaseException:
         sock.close()
         raise

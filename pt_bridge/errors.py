@@ -27,6 +27,13 @@ and never the value of an argument.
 
 from __future__ import annotations
 
+import errno
+
+# What the system may be short of for a moment.
+SHORTAGES = frozenset(
+    {errno.EAGAIN, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOSPC}
+)
+
 
 class PtBridgeError(Exception):
     """The root of all errors that pt-bridge raises on purpose.

@@ -10,6 +10,8 @@ import contextlib
 import os
 import stat
 
+from pt_bridge.state import write_whole
+
 # A PT's keys are a few hundred bytes; what is larger is a log.
 MAX_SIZE = 64 * 1024
 MAX_FILES = 16
@@ -19,6 +21,9 @@ def read(folder: str) -> dict[str, bytes]:
     """Read a PT's files: the content of each, by its name.
 
     Links, folders and what is too large are left out.
+
+    Raises:
+        OSError: the folder cannot be read.
     """
     files: dict[str, bytes] = {}
     for name in sorted(os.listdir(folder)):
@@ -62,10 +67,6 @@ def restore(folder: str, files: dict[str, bytes]) -> list[str]:
         path = os.path.join(folder, name)
         if _is_there(path):
             continue
-        new = f"{path}.new"
-        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
-        with open(os.open(new, flags, 0o600), "wb") as file:
-            file.write(content)
-        os.replace(new, path)
+        write_whole(path, content)
         restored.append(name)
     return restored

@@ -186,6 +186,7 @@ class Listener:
             return
         if len(self._parked) >= MAX_PARKED:
             next(iter(self._parked)).drop()
+            self._say(f"more than {MAX_PARKED} connections wait: the oldest are reset")
         parked = _Parked(self, sock)
         self._parked[parked] = None
 

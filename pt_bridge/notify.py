@@ -23,9 +23,9 @@ def notify(variables: Mapping[bytes, bytes], state: str) -> None:
     if not path.startswith((b"/", b"@")):  # a file, or an abstract name
         return
     address = b"\0" + path[1:] if path.startswith(b"@") else path
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
-        sock.setblocking(False)
-        try:
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+            sock.setblocking(False)
             sock.sendto(state.encode(), os.fsdecode(address))
-        except OSError:  # tunnels come first
-            pass
+    except OSError:  # tunnels come first
+        pass

@@ -30,8 +30,8 @@ MAX_SECONDS_DIGITS = 9
 LOG_LEVELS = ("error", "warning", "info", "debug")
 DEFAULT_LOG_LEVEL = "info"
 HOLDS = ("both", "plain", "none")
-# Which ends of the PT this version holds, per role.
-HOLD = {CLIENT: "plain", SERVER: "none"}
+# Which ends of the PT this version can hold, per role, the usual one first.
+HOLD = {CLIENT: ("plain",), SERVER: ("none", "plain")}
 DEFAULT_RESTARTS = 5
 MAX_RESTARTS = 1000
 MAX_RESTARTS_DIGITS = 4
@@ -78,15 +78,20 @@ OPTIONS = {
             "URL",
             "reach the server through socks5|socks4a|http://[user:pass@]host:port",
         ),
-        OwnOption("hold", "", "ENDS", "plain on the client side, none on the server's"),
+        OwnOption(
+            "hold",
+            "",
+            "ENDS",
+            "the ends of the PT that pt-bridge holds: plain, or none (server, usual)",
+        ),
         OwnOption(
             "linger",
-            CLIENT,
+            "",
             "SECONDS",
             "how long a half-closed tunnel may stay silent (10)",
         ),
         OwnOption(
-            "idle", CLIENT, "SECONDS", "how long any tunnel may stay silent (no limit)"
+            "idle", "", "SECONDS", "how long any tunnel may stay silent (no limit)"
         ),
         OwnOption(
             "restarts",
@@ -178,14 +183,27 @@ def choice(values: Values, key: str, allowed: Sequence[str]) -> str | None:
     return value
 
 
-def check_hold(values: Values, role: str) -> None:
-    """See that ``hold=`` is what this version can do for the role."""
+def hold(values: Values, role: str) -> str:
+    """Give which ends of the PT are held, of those that this version can for a role."""
     value = choice(values, "hold", HOLDS)
-    if value not in (None, HOLD[role]):
+    if value is None:
+        return HOLD[role][0]
+    if value not in HOLD[role]:
         raise OptionsError(
             f"hold={value} is not available on the {role} side in this version: leave "
-            f"it out, or write hold={HOLD[role]}"
+            f"it out, or write hold={' or hold='.join(HOLD[role])}"
         )
+    return value
+
+
+def check_times(values: Values, hold: str) -> None:
+    """See that the limits of tunnels are given only where we have the tunnels."""
+    for key in ("linger", "idle"):
+        if key in values and hold == "none":
+            raise OptionsError(
+                f"'{key}' has no meaning where the PT connects to shadowsocks by "
+                f"itself: leave it out, or add hold=plain"
+            )
 
 
 def restarts(values: Values) -> int:

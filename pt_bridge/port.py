@@ -107,8 +107,9 @@ def explain(error: int, port: int) -> ListenError:
         )
     if error == errno.EADDRNOTAVAIL:
         return ListenError(
-            f"{why}; the address is not one of this machine's (on the client side, "
-            f"leave out 'server')"
+            f"{why}; the address is not one of this machine's: a client listens on "
+            f"SS_LOCAL_HOST or --local, a server (option 'server') on SS_REMOTE_HOST "
+            f"or --remote"
         )
     return ListenError(why)
 

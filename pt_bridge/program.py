@@ -6,7 +6,7 @@ import errno
 import os
 from typing import TYPE_CHECKING
 
-from pt_bridge.errors import ProgramError
+from pt_bridge.errors import SHORTAGES, ProgramError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -109,4 +109,6 @@ def explain(path: str, error: OSError) -> ProgramError:
         )
     elif error.errno in (errno.ENOEXEC, errno.ENOENT):
         why += ": it is broken, or for another machine; install the PT again"
-    return ProgramError(f"cannot start {path}: {why}")
+    made = ProgramError(f"cannot start {path}: {why}")
+    made.may_pass = error.errno in SHORTAGES
+    return made

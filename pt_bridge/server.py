@@ -1,8 +1,9 @@
-"""The server's side: the PT listens, and connects to the host, by itself.
+"""The server's side: the PT listens, and a connection of its goes on to the host.
 
-No byte passes through us (``hold=none``): we give the PT its addresses and a place for
-its identity, tell the operator what clients must use, and see that neither of us
-outlives the other.
+``hold=none``: the PT connects to the host by itself, and no byte passes through us; we
+give it its addresses and a place for its identity, tell the operator what clients must
+use, and see that neither of us outlives the other. ``hold=plain``: the PT brings its
+connections to us (`pt_bridge.orport`), and a tunnel joins each with one to the host.
 """
 
 from __future__ import annotations
@@ -12,15 +13,19 @@ import contextlib
 import os
 from typing import TYPE_CHECKING, NoReturn
 
-from pt_bridge import arguments, identity, resolver, state
+from pt_bridge import arguments, causes, identity, resolver, state
 from pt_bridge.bridge import Bridge
+from pt_bridge.callback import HANDSHAKE_LIMIT
+from pt_bridge.dial import connect
 from pt_bridge.errors import TransportError, UsageError
 from pt_bridge.log import STDERR, logger, say
+from pt_bridge.orport import OrPort
 from pt_bridge.port import explain_text
-from pt_bridge.protocol import environment
+from pt_bridge.protocol import environment, extorport
 from pt_bridge.protocol.address import Address, is_wildcard
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import AsyncIterator, Mapping
 
     from pt_bridge.child import Child
@@ -29,6 +34,9 @@ if TYPE_CHECKING:
     from pt_bridge.protocol.launch import Launch
     from pt_bridge.scrubber import Scrubber
 
+# shadowsocks's server starts its plugin before it listens: how long to wait for it
+# (seconds; conformance EO-09).
+HOST_PATIENCE = 3.0
 # How often to look whether another pt-bridge has started its PT (seconds).
 LOCK_INTERVAL = 0.05
 
@@ -52,32 +60,79 @@ class ServerBridge(Bridge):
         super().__init__(config, variables)
         self._scrubber = scrubber
         self._identity: dict[str, bytes] = {}
+        self._refusals = causes.Complaints()
 
     async def _serve(self) -> NoReturn:
         self._bind = await _one_ip("SS_REMOTE_HOST", self._config.remotes[0])
-        orport = await _one_ip("SS_LOCAL_HOST", _never_wildcard(self._config.local))
-        self._orport = orport
-        await self._keep_carrying()
+        local = _never_wildcard(self._config.local)
+        self._host = await _one_ip("SS_LOCAL_HOST", local)
+        with self._tunnels:
+            await self._keep_carrying()
 
     async def _carry(self) -> Died:
         folder = state.persistent(self._config, self._variables)
         self._restore(folder)
-        is_new = not os.listdir(folder)
-        variables = environment.server(
-            self._config.transport,
-            state=os.fsencode(folder),
-            bind=self._bind,
-            orport=self._orport,
-            arguments=self._config.arguments,
-        )
+        try:
+            is_new = not os.listdir(folder)
+        except OSError as error:
+            raise state.cannot_write(folder, error) from None
         async with contextlib.AsyncExitStack() as stack:
+            orport = await self._orport(stack)
+            variables = environment.server(
+                self._config.transport,
+                state=os.fsencode(folder),
+                bind=self._bind,
+                orport=self._host if orport is None else orport.address,
+                cookie=None if orport is None else orport.cookie_path,
+                arguments=self._config.arguments,
+            )
+            descriptors = [] if orport is None else [orport.cookie_file]
             async with _start_alone(folder):
-                child = await stack.enter_async_context(self._pt(variables))
+                pt = self._pt(variables, descriptors)
+                child = await stack.enter_async_context(pt)
                 await self._ready(child, self._bind.port)
             self._announce(folder, child.launch, is_new=is_new)
-            self._identity = identity.read(folder)
+            with contextlib.suppress(OSError):  # it was there a moment ago
+                self._identity = identity.read(folder)
             self._report_ready(child.launch, f"serving port {self._bind.port}")
-            return await child.exited()
+            try:
+                return await child.exited()
+            finally:
+                self._cut()
+
+    async def _orport(self, stack: contextlib.AsyncExitStack) -> OrPort | None:
+        """Be where the PT brings its connections, unless that is the host itself."""
+        if self._config.hold == "none":
+            return None
+        self._dials = await stack.enter_async_context(asyncio.TaskGroup())
+        return stack.enter_context(OrPort(self._loop, self._called))
+
+    def _called(self, far: socket.socket, request: extorport.Request) -> None:
+        """Reach the host for a connection that the PT brings."""
+        del request  # who the client is matters to nobody yet
+        self._start_dialling(self._dials, self._reach_host(), far)
+
+    async def _reach_host(self) -> socket.socket | None:
+        try:
+            return await connect(
+                self._host, patience=HOST_PATIENCE, limit=HANDSHAKE_LIMIT
+            )
+        except OSError as error:
+            self._complain(self._refusals, causes.explain_host(error))
+            return None
+
+    def _dialled(self, sock: socket.socket, reached: socket.socket | None) -> None:
+        if reached is None or self._stopping or self._pt_has_died():
+            with contextlib.suppress(OSError):
+                sock.send(extorport.DENY)
+            sock.close()
+            if reached is not None:
+                reached.close()
+        elif _says(sock, extorport.OKAY):
+            self._join(reached, sock)
+        else:
+            sock.close()
+            reached.close()
 
     def _restore(self, folder: str) -> None:
         """Give the next PT the keys of the one that died."""
@@ -118,6 +173,14 @@ class ServerBridge(Bridge):
         if os.isatty(STDERR):
             # For the person who sits there; no log gets to see it.
             say(line)
+
+
+def _says(sock: socket.socket, word: bytes) -> bool:
+    """Say a word to the PT; tell whether it took it."""
+    try:
+        return sock.send(word) == len(word)
+    except OSError:  # it has hung up
+        return False
 
 
 def _never_wildcard(local: Address) -> Address:

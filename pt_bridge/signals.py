@@ -34,7 +34,18 @@ def stop_at_once(code: int = 0) -> None:
     signal.signal(REPORT, signal.SIG_IGN)  # else it would end us
 
 
-def forget_inherited() -> None:
-    """Undo what would keep signals from us, or from us how the PT ended."""
+def hold_back() -> None:
+    """Keep signals that stop us until `let_in`."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
+
+
+def let_in() -> None:
+    """Take every signal, those held back included, whatever a host has left us."""
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # if ignored: waitid(2), NOTES
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
+
+
+def ignore() -> None:
+    """Hear of no stop any more: we are at our end."""
+    for number in STOP_SIGNALS:
+        signal.signal(number, signal.SIG_IGN)

@@ -192,6 +192,7 @@ class SplicePump(CopyPump):
             )
         except (BlockingIOError, InterruptedError):
             self._pool.give_back(pipe)
+            super()._read()  # which goes on behind an urgent byte, and splice does not
             return
         except OSError as error:
             self._pool.give_back(pipe)

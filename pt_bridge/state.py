@@ -11,7 +11,7 @@ import stat
 import tempfile
 from typing import TYPE_CHECKING
 
-from pt_bridge.errors import StateError
+from pt_bridge.errors import SHORTAGES, StateError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -41,7 +41,9 @@ def base(variables: Mapping[bytes, bytes]) -> str:
     given = {key: os.fsdecode(value) for key, value in variables.items()}
     systemd = given.get(b"STATE_DIRECTORY", "").partition(":")[0]
     if systemd.startswith("/"):
-        return os.path.join(systemd, OURS)
+        # StateDirectory=pt-bridge names the folder that root uses without systemd.
+        is_ours = os.path.basename(systemd) == OURS
+        return systemd if is_ours else os.path.join(systemd, OURS)
     xdg = given.get(b"XDG_STATE_HOME", "")
     if xdg.startswith("/"):
         return os.path.join(xdg, OURS)
@@ -89,7 +91,8 @@ def _private(folder: str) -> str:
         raise cannot_write(folder, error) from None
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
         raise StateError(
-            f"the state directory {folder} is a link or another user's: remove it"
+            f"the state directory {folder} is a link or another user's: set "
+            f"STATE_DIRECTORY or XDG_STATE_HOME to a folder of this user's own"
         )
     if found.st_mode & WRITABLE_BY_OTHERS:
         raise StateError(
@@ -110,7 +113,9 @@ def _make(folder: str) -> None:
 def cannot_write(path: str, error: OSError) -> StateError:
     """Say why the state directory cannot be written, and what to do."""
     why = os.strerror(error.errno or 0).lower()
-    return StateError(f"cannot write the state directory {path}: {why}; {HELP}")
+    made = StateError(f"cannot write the state directory {path}: {why}; {HELP}")
+    made.may_pass = error.errno in SHORTAGES
+    return made
 
 
 @contextlib.contextmanager
@@ -121,7 +126,7 @@ def temporary(variables: Mapping[bytes, bytes]) -> Iterator[str]:
         StateError: there is nowhere to make it.
     """
     with contextlib.ExitStack() as stack:
-        folder, why = None, ""
+        folder, why, number = None, "", 0
         parents = _parents(variables)
         for parent in parents:
             _remove_stale(parent)
@@ -131,12 +136,15 @@ def temporary(variables: Mapping[bytes, bytes]) -> Iterator[str]:
                 folder = stack.enter_context(_held(parent))
                 break
             except OSError as error:
-                why = os.strerror(error.errno or 0).lower()
+                number = error.errno or 0
+                why = os.strerror(number).lower()
         if folder is None:
-            raise StateError(
+            failure = StateError(
                 f"there is nowhere to make a temporary folder ({why}): set TMPDIR to "
                 f"one that this user may write to"
             )
+            failure.may_pass = number in SHORTAGES
+            raise failure
         yield folder
 
 
@@ -189,7 +197,10 @@ class Lock:
     """
 
     def __init__(self, folder: str) -> None:
-        self._descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            self._descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        except OSError as error:
+            raise cannot_write(folder, error) from None
 
     def try_to_take(self) -> bool:
         """Take it if it is free; tell whether we have it."""
@@ -221,14 +232,25 @@ def write_client_options(folder: str, text: str) -> tuple[str, str | None]:
             open(path, encoding="utf-8", errors="replace") as old,
         ):
             before = old.read().strip()
-        new_path = f"{path}.new"
-        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
-        with open(os.open(new_path, flags, 0o600), "w", encoding="utf-8") as new:
-            new.write(f"{text}\n")
-        os.replace(new_path, path)
+        write_whole(path, f"{text}\n".encode())
     except OSError as error:
         raise cannot_write(path, error) from None
     return path, before
+
+
+def write_whole(path: str, content: bytes) -> None:
+    """Put a file in its place, 0600, all of it at once or not at all.
+
+    Raises:
+        OSError: that cannot be done.
+    """
+    new = f"{path}.new"
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(new)  # whatever somebody has left there
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+    with open(os.open(new, flags, 0o600), "wb") as file:
+        file.write(content)
+    os.replace(new, path)
 
 
 def file_below(path: str, variables: Mapping[bytes, bytes]) -> str:

@@ -17,6 +17,7 @@ class Status:
         opened: how many tunnels there have been, those still open included.
         open: how many tunnels there are.
         moved: how many bytes went through them, both directions together.
+        is_counted: whether we have the tunnels at all.
     """
 
     def __init__(self, started: float) -> None:
@@ -30,6 +31,7 @@ class Status:
         self.opened = 0
         self.open = 0
         self.moved = 0
+        self.is_counted = True
 
     def lines(self, *, now: float, pid: int, program: str) -> list[str]:
         """Describe everything.
@@ -42,11 +44,21 @@ class Status:
         limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         up = duration(now - self._started)
         return [
-            f"up {up}; the PT was started again {self.restarts} times",
-            f"tunnels: {self.open} open, {self.opened} in all; {self.moved} bytes",
+            f"up {up}; the PT was started again {times(self.restarts)}",
+            self._tunnels(),
             f"pt-bridge, pid {os.getpid()}: {_usage(os.getpid())}, of {limit}",
             f"{program}, pid {pid}: {_usage(pid)}" if pid else "the PT does not run",
         ]
+
+    def _tunnels(self) -> str:
+        if not self.is_counted:
+            return "tunnels: not counted, the PT connects to shadowsocks by itself"
+        return f"tunnels: {self.open} open, {self.opened} in all; {self.moved} bytes"
+
+
+def times(number: int) -> str:
+    """Write how often something happened."""
+    return {0: "never", 1: "once"}.get(number, f"{number} times")
 
 
 def duration(seconds: float) -> str:
@@ -69,5 +81,5 @@ def _usage(pid: int) -> str:
         process = psutil.Process(pid)
         memory = process.memory_info().rss / MIB
         return f"{memory:.1f} MiB, {process.num_fds()} descriptors"
-    except psutil.Error:
+    except (psutil.Error, OSError):  # it is gone, or we have no descriptor left
         return "gone"

@@ -12,7 +12,8 @@ that the step ``await`` reads one byte of. The steps:
     client [P [B,...]]  listen for SOCKS, and say CMETHOD; P is socks5 or socks4, B what
                         to do with each connection, the last for all that follow:
                         relay, refuse, reject, garbage, cut or silent
-    server [WORDS]      listen on TOR_PT_SERVER_BINDADDR, and say SMETHOD, with WORDS
+    server [WORDS]      listen on TOR_PT_SERVER_BINDADDR, and say SMETHOD, with WORDS;
+                        connections go on to the Extended ORPort, or to the plain one
     server-at A [WORDS] the same, but say that it listens on A
     tell TEXT           an event
     await               wait until the test opens the gate
@@ -320,12 +321,50 @@ class Pt:
         _thread(self._accept, listener, self._serve)
 
     def _serve(self, sock: socket.socket) -> None:
-        host, port = _split(os.environ["TOR_PT_ORPORT"])
+        extended = os.environ.get("TOR_PT_EXTENDED_SERVER_PORT")
+        host, port = _split(extended or os.environ["TOR_PT_ORPORT"])
         try:
             far = socket.create_connection((host, port), HANDSHAKE_LIMIT)
         except OSError:
             raise Hangup from None
+        if extended:
+            self._introduce(sock, far)
         _relay(sock, far)
+
+    def _introduce(self, sock: socket.socket, orport: socket.socket) -> None:
+        """Say to the Extended ORPort who calls (ext-orport-spec)."""
+        import hmac
+        import struct
+
+        with open(os.environ["TOR_PT_AUTH_COOKIE_FILE"], "rb") as file:
+            header, cookie = file.read(32), file.read(33)
+        assert (len(header), len(cookie)) == (32, 32)
+        reader = Reader(orport)
+        assert reader.take(2) == b"\1\0"
+        nonce = os.urandom(32)
+        orport.sendall(b"\1" + nonce)
+        proof, nonces = reader.take(32), nonce + reader.take(32)
+        told = b"ExtORPort authentication %s hash"
+        for words, other in (
+            (b"server-to-client", proof),
+            (b"client-to-server", None),
+        ):
+            made = hmac.digest(cookie, told % words + nonces, "sha256")
+            if other is None:
+                orport.sendall(made)
+            else:
+                assert made == other
+        assert reader.take(1) == b"\1"
+        host, port = sock.getpeername()[:2]
+        user = f"{host}:{port}"
+        for command, body in ((1, user.encode()), (2, b"obfs4"), (0, b"")):
+            orport.sendall(struct.pack(">HH", command, len(body)) + body)
+        self.tell("introduced")
+        answer = reader.take(4)
+        self.tell(f"answered {answer.hex()}")
+        if answer != b"\x10\0\0\0":
+            raise Hangup
+        sock.sendall(reader.rest)
 
     # -- connections -------------------------------------------------------------------
 

@@ -113,6 +113,20 @@ def test_nohup_works(bench: Bench) -> None:
     bench.stop(program)
 
 
+@pytest.mark.parametrize("side", SIDES)
+def test_a_second_signal_at_the_very_end_changes_nothing(
+    bench: Bench, side: str
+) -> None:
+    """ER-01: systemd signals the group, and the host its plugin, a moment later."""
+    play(bench, side)
+    program = start(bench, side)
+    program.signal(signal.SIGTERM)
+    program.said("stopped")
+    for _ in range(1000):
+        program.signal(signal.SIGTERM)
+    assert bench.end(program) == 0
+
+
 def test_sigterm_ends_it_whatever_the_host_ignores(bench: Bench) -> None:
     """HQ-03: Debian's shadowsocks-libev waits for its plugin without limit."""
     play(bench, "client")
@@ -225,9 +239,11 @@ def test_the_death_of_the_pt_ends_it(
     play(bench, side, "await", "write goodbye, 192.0.2.7", step)
     program = start(bench, side, options=f"{OPTIONS[side]};restarts=0")
     bench.pt.open_gate()
-    assert bench.failure(program) == (
-        75,
-        f"{sentence}; it wrote: goodbye, [scrubbed]",
+    code, text = bench.failure(program)
+    assert code == 75
+    assert text == (
+        f"{sentence}; it wrote: goodbye, [scrubbed]; restarts=0, so pt-bridge ends "
+        f"with it"
     )
 
 
@@ -284,7 +300,9 @@ def test_the_death_of_the_pt_is_seen_where_the_host_ignores_sigchld(
     before = ["env", "--ignore-signal=CHLD"]
     program = start(bench, "client", before=before, options=options)
     bench.pt.open_gate()
-    assert bench.failure(program) == (75, "obfs4proxy ended with exit code 2")
+    code, text = bench.failure(program)
+    assert code == 75
+    assert text.startswith("obfs4proxy ended with exit code 2; restarts=0")
 
 
 # -- restarts --------------------------------------------------------------------------
@@ -301,8 +319,10 @@ def test_a_pt_that_dies_is_started_again(bench: Bench, side: str) -> None:
     bench.pt.event("started", count=3)
     until(lambda: program.heard().count("ready: obfs4proxy") == 3)
     bench.stop(program)
-    line = "warning: obfs4proxy was killed by SIGKILL; it is started again"
+    line = "warning: obfs4proxy was killed by SIGKILL; starting the PT again in 0."
     assert program.text.count(line) == 2
+    assert "s (1 of 5)" in program.text
+    assert "s (2 of 5)" in program.text
 
 
 def test_a_connection_that_comes_between_two_pts_is_carried_by_the_second(
@@ -352,8 +372,8 @@ def test_a_pt_that_keeps_dying_ends_it(bench: Bench) -> None:
     code, text = bench.failure(program)
     assert code == 75
     assert text == (
-        "obfs4proxy was killed by SIGSEGV; it was the death number 3 without a quiet "
-        "minute between (restarts= sets how many are forgiven)"
+        "obfs4proxy was killed by SIGSEGV; it failed 3 times without a quiet minute "
+        "between: look at what it wrote, or raise restarts= (now 2)"
     )
     assert len(bench.pt.named("started")) == 3
 
@@ -370,7 +390,7 @@ def test_a_pt_that_does_not_come_up_again_at_once_is_tried_again(bench: Bench) -
     bench.pt.event("started", count=3)
     until(lambda: program.heard().count("ready: obfs4proxy") == 2)
     bench.stop(program)
-    assert "ended with exit code 1 before it was ready; it is started" in program.text
+    assert "ended with exit code 1 before it was ready; starting the PT" in program.text
 
 
 @pytest.mark.parametrize(
@@ -499,7 +519,7 @@ def test_ctrl_c_lets_what_is_open_finish(bench: Bench) -> None:
     far = bench.accept(listener)
     assert far.recv(1) == b"x"
     program.signal(signal.SIGINT)
-    program.said("finishing 1 tunnels; Ctrl-C again to stop")
+    program.said("finishing 1 tunnel; Ctrl-C again to stop")
     with pytest.raises(ConnectionRefusedError):
         bench.connect(bench.port)
     exchange(near, far)
@@ -520,7 +540,7 @@ def test_a_second_signal_does_not_let_it_finish(
     near.sendall(b"x")
     bench.accept(listener).recv(1)
     program.signal(signal.SIGINT)
-    program.said("finishing 1 tunnels")
+    program.said("finishing 1 tunnel")
     program.signal(number)
     assert is_reset(near)
     assert bench.end(program) == 0

@@ -6,7 +6,13 @@ import socket
 
 import pytest
 
-from pt_bridge.causes import INTERVAL, Complaints, explain, explain_silence
+from pt_bridge.causes import (
+    INTERVAL,
+    Complaints,
+    explain,
+    explain_host,
+    explain_silence,
+)
 from pt_bridge.errors import ArgumentsRejected, ConnectRefused, ProtocolError
 
 
@@ -15,7 +21,6 @@ from pt_bridge.errors import ArgumentsRejected, ConnectRefused, ProtocolError
     [
         (ConnectRefused("the PT answered with SOCKS reply 1"), "SOCKS reply 1"),
         (ProtocolError("the PT's answer is not SOCKS5"), "not SOCKS5"),
-        (ConnectionRefusedError(111, "Connection refused"), "Connection refused"),
         (socket.gaierror(-2, "Name or service not known"), "Name or service not"),
         (TimeoutError(), "(no answer in time)"),
     ],
@@ -30,6 +35,28 @@ def test_a_failed_connection_may_have_many_causes(
     for cause in ("down or blocked", "SS_REMOTE_HOST", "SS_REMOTE_PORT", "cert"):
         assert cause in text
     assert "clock" in text
+
+
+def test_a_pt_that_refuses_is_not_blamed_on_the_server() -> None:
+    """ER-13: its own port is on this machine."""
+    text = explain(ConnectionRefusedError(111, "Connection refused"))
+    assert "the PT itself refused it" in text
+    assert "SS_REMOTE_HOST" not in text
+
+
+@pytest.mark.parametrize(
+    ("error", "why"),
+    [
+        (ConnectionRefusedError(111, "Connection refused"), "(connection refused)"),
+        (TimeoutError(), "(no answer in time)"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_a_host_that_does_not_answer_is_named(error: OSError, why: str) -> None:
+    """EO-09, demands 29: which side refused."""
+    text = explain_host(error)
+    assert why in text
+    assert "SS_LOCAL_HOST" in text
 
 
 def test_an_upstream_proxy_may_be_the_cause() -> None:

@@ -197,7 +197,9 @@ def test_the_death_of_the_pt_is_an_error_here_too(bench: Bench) -> None:
         "--restarts=0",
         f"--plugin-opts=transport=obfs4;exec=obfs4proxy;{ARGUMENTS}",
     )
-    assert bench.failure(program) == (75, "obfs4proxy ended with exit code 1")
+    code, text = bench.failure(program)
+    assert code == 75
+    assert text.startswith("obfs4proxy ended with exit code 1; restarts=0")
 
 
 # -- mistakes --------------------------------------------------------------------------
@@ -207,7 +209,17 @@ def test_the_death_of_the_pt_is_an_error_here_too(bench: Bench) -> None:
     ("arguments", "code", "text"),
     [
         ([], 64, "SS_REMOTE_HOST is not set and must be a host"),
-        (["--unknown"], 64, "see 'pt-bridge --help'"),
+        (
+            ["--unknown"],
+            64,
+            "unrecognized arguments: --unknown; see 'pt-bridge --help'",
+        ),
+        (["clent"], 64, "there is no such command: say client, server or help"),
+        (
+            ["client", "--local=9", "--remote=9", f"--chert={SECRET}", SECRET],
+            64,
+            "unrecognized arguments: --chert; see 'pt-bridge --help'",
+        ),
         (["client"], 64, "the following arguments are required: --local, --remote"),
         (["server", "--upstream-proxy=x"], 64, "see 'pt-bridge server --help'"),
         (["client", "--loc=1"], 64, "see 'pt-bridge client --help'"),
@@ -235,7 +247,7 @@ def test_the_death_of_the_pt_is_an_error_here_too(bench: Bench) -> None:
                 f"cert={SECRET}",
             ],
             64,
-            "unrecognized arguments; see",
+            "unrecognized arguments: no flags; see",
         ),
         (
             [
@@ -298,3 +310,18 @@ def test_the_options_are_explained(bench: Bench, arguments: list[str]) -> None:
     text = printed(bench, *arguments)
     for name in (*OPTIONS, *TRANSPORTS):
         assert f"\n  {name}" in text
+
+
+def test_the_options_may_come_from_the_environment_which_ps_hides(
+    bench: Bench,
+) -> None:
+    """SE-04: a cert on a command line can be read by every user of the machine."""
+    bench.pt.play(*CLIENT)
+    bench.variables["SS_PLUGIN_OPTIONS"] = (
+        f"transport=obfs4;exec=obfs4proxy;{ARGUMENTS}"
+    )
+    program = bench.standalone(
+        "client", f"--local=127.0.0.1:{bench.port}", "--remote=127.0.0.1:9"
+    )
+    program.said("ready: obfs4proxy")
+    bench.stop(program)

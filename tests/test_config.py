@@ -358,7 +358,13 @@ BAD_SCHEME = "upstream-proxy= must begin with one of: socks5://, socks4a://, htt
             "'transport' is given twice, again at column 104: leave one out",
         ),
         ("state", "'state' at column 104 needs a value: state=DIR"),
-        ("server;linger=5", "'linger' has a meaning on the client side only"),
+        (
+            "server;linger=5",
+            (
+                "'linger' has no meaning where the PT connects to shadowsocks by "
+                "itself: leave it out, or add hold=plain"
+            ),
+        ),
         ("hold=all", "hold= must be one of: both, plain, none"),
         ("restarts=many", "restarts= must be a number from 0 to 1000"),
         ("linger=s3cret", "linger= must be seconds, from 0 to 86400"),

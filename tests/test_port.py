@@ -166,6 +166,7 @@ def test_an_address_of_another_machine_is_told_of() -> None:
         bind(Address("192.0.2.1", 8388))
     assert "8388: cannot assign requested address" in str(caught.value)
     assert "not one of this machine's" in str(caught.value)
+    assert "(option 'server')" in str(caught.value)
 
 
 def test_a_privileged_port_comes_with_what_gives_the_right() -> None:

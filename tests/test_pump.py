@@ -140,6 +140,20 @@ async def test_bytes_arrive_whole_and_in_order_both_ways_at_once(
 
 
 @both_directions
+@pytest.mark.parametrize("before", [b"abc", b""])
+async def test_an_urgent_byte_holds_nothing_up(direction: str, before: bytes) -> None:
+    """SE-10: splice(2) stops in front of it, and says that there is nothing."""
+    with rig(direction) as r:
+        r.pump.start()
+        if before:
+            await write(r.speaker, before)
+            assert await read(r.hearer, 3) == before
+        r.speaker.send(b"!", socket.MSG_OOB)
+        await write(r.speaker, b"def")
+        assert await read(r.hearer, 3) == b"def"
+
+
+@both_directions
 async def test_a_trickle_is_passed_on_byte_by_byte(direction: str) -> None:
     """RL-01: nothing waits for more to come."""
     with rig(direction) as r:

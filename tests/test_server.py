@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
+import socket
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +18,9 @@ from tests.processes import (
     SERVER_OPTIONS,
     as_ordinary_user,
     exchange,
+    is_reset,
     mode,
+    receive,
     until,
 )
 
@@ -180,6 +184,22 @@ def test_what_the_pt_makes_for_its_clients_is_not_logged(bench: Bench) -> None:
     program = ready(bench)
     program.said("obfs4proxy: [scrubbed]")
     bench.stop(program)
+
+
+def test_what_the_pt_makes_for_its_clients_is_not_in_our_last_line(
+    bench: Bench,
+) -> None:
+    """SE-05: the sentence of an error may hold what the PT wrote."""
+    bench.pt.play(
+        "say VERSION 1",
+        f"server ARGS:something={SECRET},iat-mode=0",
+        "say SMETHODS DONE",
+        f"write panic: {SECRET}",
+        "exit 3",
+    )
+    code, text = bench.failure(bench.server(options=f"{SERVER_OPTIONS};restarts=0"))
+    assert code == 75
+    assert "panic: [scrubbed]" in text
 
 
 def test_a_server_says_whether_it_is_the_one_it_was(bench: Bench) -> None:
@@ -384,7 +404,7 @@ def test_an_address_of_another_machine_is_an_error(bench: Bench) -> None:
     code, sentence = bench.failure(bench.server(host="192.0.2.1"))
     assert code == 74
     assert "cannot assign requested address" in sentence
-    assert "leave out 'server'" in sentence
+    assert "a client listens on SS_LOCAL_HOST" in sentence
 
 
 @pytest.mark.parametrize(
@@ -421,3 +441,89 @@ def test_a_pt_that_does_not_serve_ends_it(
     got, sentence = bench.failure(bench.server())
     assert (got, text in sentence) == (code, True), sentence
     assert not (state_of(bench) / "client-options.txt").exists()
+
+
+# -- hold=plain: the Extended ORPort ---------------------------------------------------
+
+HELD = f"{SERVER_OPTIONS};hold=plain"
+
+
+def test_what_the_pt_brings_goes_to_the_host(bench: Bench) -> None:
+    """EO-01 to EO-11: the cookie has no name, and the ends go both ways."""
+    bench.pt.play(*SERVER)
+    listener = bench.listen()
+    program = ready(bench, target=listener.getsockname(), options=HELD)
+    near = bench.connect(bench.port)
+    near.sendall(b"question")
+    far = bench.accept(listener)
+    assert receive(far, 8) == b"question"
+    near.shutdown(socket.SHUT_WR)
+    far.sendall(b"answer" * 100_000)
+    far.close()
+    assert len(receive(near, 600_001)) == 600_000
+    cookie = bench.pt.environment["TOR_PT_AUTH_COOKIE_FILE"]
+    assert cookie.startswith("/proc/self/fd/")
+    assert "TOR_PT_ORPORT" not in bench.pt.environment
+    bench.stop(program)
+
+
+def test_a_host_that_listens_a_little_later_is_waited_for(bench: Bench) -> None:
+    """EO-09, demands 29: ss-server binds after it has started its plugin."""
+    bench.pt.play(*SERVER)
+    target = ("127.0.0.1", bench.free_port())
+    program = ready(bench, target=target, options=HELD)
+    near = bench.connect(bench.port)
+    near.sendall(b"x")
+    bench.pt.event("introduced")
+    far = bench.accept(bench.listen(port=target[1]))
+    assert far.recv(1) == b"x"
+    exchange(near, far)
+    bench.stop(program)
+
+
+def test_a_host_that_does_not_listen_is_told_of(bench: Bench) -> None:
+    """EO-09, demands 29: DENY, and one line that says which side refused."""
+    bench.pt.play(*SERVER)
+    program = ready(bench, options=HELD)
+    near = bench.connect(bench.port)
+    near.sendall(b"x")
+    with contextlib.suppress(ConnectionResetError):
+        assert near.recv(1) == b""
+    program.said("shadowsocks's own server did not take it (connection refused)")
+    assert bench.pt.event("answered") == "10010000"
+    bench.stop(program)
+
+
+def test_the_death_of_the_pt_resets_what_it_brought(bench: Bench) -> None:
+    """RL-11: and the next PT brings new ones, with a cookie of its own."""
+    bench.pt.play(*SERVER, "await", "die 9")
+    listener = bench.listen()
+    program = ready(bench, target=listener.getsockname(), options=HELD)
+    for _ in range(2):
+        near = bench.connect_when_open(bench.port)
+        near.sendall(b"x")
+        far = bench.accept(listener)
+        assert far.recv(1) == b"x"
+        exchange(near, far)
+        bench.pt.open_gate()
+        assert is_reset(far)
+    until(lambda: program.heard().count(READY) == 3)
+    bench.stop(program)
+
+
+def test_who_is_not_the_pt_gets_nothing_through_its_port(bench: Bench) -> None:
+    """EO-04, SE-10: other users of the machine can connect."""
+    bench.pt.play(*SERVER)
+    listener = bench.listen()
+    program = ready(bench, target=listener.getsockname(), options=HELD)
+    _, port = bench.pt.environment["TOR_PT_EXTENDED_SERVER_PORT"].split(":")
+    stranger = bench.connect(int(port))
+    assert receive(stranger, 2) == b"\1\0"
+    stranger.sendall(b"\1" + bytes(32))
+    receive(stranger, 64)
+    stranger.sendall(bytes(32))
+    assert receive(stranger, 2) == b"\0"
+    near = bench.connect(bench.port)
+    near.sendall(b"x")
+    assert bench.accept(listener).recv(1) == b"x"
+    bench.stop(program)

@@ -25,7 +25,7 @@ INHERITED = """if True:
 
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
-    signals.forget_inherited()
+    signals.let_in()
     print(subprocess.run(["/bin/sh", "-c", "exit 5"]).returncode, flush=True)
     os.kill(os.getpid(), signal.SIGTERM)
 """

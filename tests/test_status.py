@@ -8,7 +8,7 @@ import subprocess
 
 import pytest
 
-from pt_bridge.status import Status, duration
+from pt_bridge.status import Status, duration, times
 
 
 @pytest.mark.parametrize(
@@ -39,6 +39,21 @@ def test_a_status_counts_what_there_was() -> None:
     usage = rf", pid {os.getpid()}: \d+\.\d MiB, \d+ descriptors"
     assert re.fullmatch(rf"pt-bridge{usage}, of \d+", ours)
     assert re.fullmatch(rf"lyrebird 0\.8\.1{usage}", pts)
+
+
+def test_what_goes_around_us_is_not_counted() -> None:
+    """hold=none: 0 would say that nobody is connected."""
+    status = Status(0.0)
+    status.is_counted = False
+    line = status.lines(now=1.0, pid=0, program="")[1]
+    assert line == "tunnels: not counted, the PT connects to shadowsocks by itself"
+
+
+@pytest.mark.parametrize(
+    ("number", "text"), [(0, "never"), (1, "once"), (2, "2 times")]
+)
+def test_a_number_of_times_is_written_as_people_say_it(number: int, text: str) -> None:
+    assert times(number) == text
 
 
 def test_a_pt_that_is_not_there_is_no_trouble() -> None:

@@ -67,24 +67,31 @@ def server(
     state: bytes,
     bind: Address,
     orport: Address,
+    cookie: str | None = None,
     arguments: Arguments,
 ) -> dict[bytes, bytes]:
-    """Make the TOR_PT_* variables of a server with a plain ORPort (pt-spec 3.2.3).
+    """Make the TOR_PT_* variables of a server (pt-spec 3.2.3).
 
     Args:
         transport: the one transport to offer.
         state: the state directory, an absolute path.
         bind: where it listens, an IP address and a port.
         orport: where it passes connections on to, an IP address and a port.
+        cookie: the path of the cookie file where that is an Extended ORPort, or None.
         arguments: its own arguments; printable ASCII.
     """
     variables = _common(state)
     name = transport.encode("ascii")
     variables[b"TOR_PT_SERVER_TRANSPORTS"] = name
     variables[b"TOR_PT_SERVER_BINDADDR"] = name + b"-" + str(bind).encode("ascii")
-    variables[b"TOR_PT_ORPORT"] = str(orport).encode("ascii")
-    # Set and empty: no Extended ORPort.
-    variables[b"TOR_PT_EXTENDED_SERVER_PORT"] = b""
+    port = str(orport).encode("ascii")
+    if cookie is None:
+        variables[b"TOR_PT_ORPORT"] = port
+        # Set and empty: no Extended ORPort.
+        variables[b"TOR_PT_EXTENDED_SERVER_PORT"] = b""
+    else:
+        variables[b"TOR_PT_EXTENDED_SERVER_PORT"] = port
+        variables[b"TOR_PT_AUTH_COOKIE_FILE"] = cookie.encode("ascii")
     if arguments:
         options = encode_server(transport, arguments)
         variables[b"TOR_PT_SERVER_TRANSPORT_OPTIONS"] = options.encode("ascii")

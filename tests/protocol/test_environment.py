@@ -104,6 +104,21 @@ def test_the_extended_orport_is_set_and_empty() -> None:
     assert b"TOR_PT_AUTH_COOKIE_FILE" not in variables
 
 
+def test_a_server_may_be_told_an_extended_orport_and_its_cookie() -> None:
+    """PE-11, EO-12: and no other way to go on."""
+    variables = server(
+        "obfs4",
+        state=STATE,
+        bind=Address("192.0.2.1", 8388),
+        orport=Address("127.0.0.1", 9001),
+        cookie="/proc/self/fd/7",
+        arguments=[],
+    )
+    assert variables[b"TOR_PT_EXTENDED_SERVER_PORT"] == b"127.0.0.1:9001"
+    assert variables[b"TOR_PT_AUTH_COOKIE_FILE"] == b"/proc/self/fd/7"
+    assert b"TOR_PT_ORPORT" not in variables
+
+
 @pytest.mark.parametrize(
     ("address", "text"),
     [
