@@ -181,9 +181,11 @@ def exited(pidfd: int, deadline: float) -> bool:
     return bool(poll.poll(deadline * 1000))
 
 
-def wait_until(condition: Callable[[], bool], what: str) -> None:
-    """Wait for what nobody tells of, within the deadline."""
-    until = time.monotonic() + DEADLINE
+def wait_until(
+    condition: Callable[[], bool], what: str, *, within: float = DEADLINE
+) -> None:
+    """Wait for what nobody tells of, within so many seconds."""
+    until = time.monotonic() + within
     while not condition():
         assert time.monotonic() < until, f"waited in vain: {what}"
         select.select([], [], [], RETRY)

@@ -22,7 +22,7 @@ import bench.far_end
 import bench.watched
 from bench.far_end import ECHO, HEADER
 from integration.endpoints import connect, free_port
-from integration.programs import wait_until
+from integration.programs import DEADLINE, wait_until
 from pt_bridge.connection import reset
 from pt_bridge.splice import KEPT_PIPES
 
@@ -36,8 +36,11 @@ IDLE = 2_000
 KIB = 1024
 # The goal of design 7 (bytes).
 IDLE_TUNNEL = 2.5 * KIB
-# How long a tunnel lives on whose host has closed it, in these tests (seconds).
-LINGER = 1
+CLOSED_BY_THE_HOST = 5_000
+# How long a tunnel lives on whose host has half-closed it and waits (seconds); none of
+# these hosts does, and so no tunnel is there any more after so many seconds.
+LINGER = 60
+NO_LINGER = 2.0
 # So many first, for what is imported or kept once.
 WARM_UP = 100
 
@@ -115,7 +118,9 @@ class Relay:
         self._program.signal(signal.SIGUSR2)
         return int(self._program.wait_for("tasks ", after=before).split()[1])
 
-    def come_to_rest(self, descriptors: dict[str, int]) -> None:
+    def come_to_rest(
+        self, descriptors: dict[str, int], *, within: float = DEADLINE
+    ) -> None:
         """Wait until it has these descriptors again, and pipes that it keeps."""
         most = descriptors["pipe"] + 2 * KEPT_PIPES
 
@@ -123,7 +128,7 @@ class Relay:
             now = self.descriptors
             return now["pipe"] <= most and now == {**descriptors, "pipe": now["pipe"]}
 
-        wait_until(is_at_rest, f"{descriptors} again")
+        wait_until(is_at_rest, f"{descriptors} again", within=within)
 
 
 def receive(sock: socket.socket) -> bytes:
@@ -147,6 +152,15 @@ def test_20_000_tunnels_in_sequence_leave_nothing(relay: Relay) -> None:
     before, tasks = relay.descriptors, relay.tasks()
     relay.connect_in_turn(IN_SEQUENCE)
     relay.come_to_rest(before)
+    assert relay.tasks() == tasks
+
+
+def test_5_000_tunnels_that_their_hosts_close_do_not_linger(relay: Relay) -> None:
+    """Design 3: the kernel tells who has closed for good from who waits."""
+    before, tasks = relay.descriptors, relay.tasks()
+    for _ in range(CLOSED_BY_THE_HOST):
+        relay.connect().close()
+    relay.come_to_rest(before, within=NO_LINGER)
     assert relay.tasks() == tasks
 
 

@@ -3,8 +3,8 @@
 TCP itself cannot tell a peer that has only half-closed from one that has closed for
 good: both sent a FIN. The kernel has both ends, and is asked for the other one by a
 netlink message (sock_diag(7), an exact lookup of one socket, open to ordinary users).
-An answer takes some 10 microseconds: as long as a few system calls, and a fiftieth of
-what a tunnel takes to open.
+To ask takes some 8 microseconds, a sixth of what it takes to open and to close one
+connection on loopback.
 """
 
 from __future__ import annotations

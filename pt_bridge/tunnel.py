@@ -37,8 +37,8 @@ if TYPE_CHECKING:
 # leave out its own EOF (seconds).
 DRAIN_LIMIT = 10.0
 # A host may half-close first and close for good a moment later, and nothing tells us of
-# that: when it is looked at again for the first time (seconds). Each wait is twice
-# the one before, so a few looks are enough for any `linger`.
+# that: when it is looked at again for the first time (seconds). Each wait is twice the
+# one before, so a few looks are enough for any `linger`.
 FIRST_LOOK = 0.01
 
 
@@ -183,7 +183,7 @@ class Tunnel:
     def _look_at_host(self, wait: float) -> None:
         """End a tunnel whose host has closed for good, or look again later.
 
-        All that the host sent is with the PT, or on its way there, before the EOF.
+        All that the host sent is on its way to the PT, and the EOF comes after it.
         """
         match self._host_has_closed(self._near):
             case True:

@@ -7,6 +7,7 @@ import re
 import pytest
 
 from pt_bridge.transports import (
+    COPYING,
     LYREBIRD,
     OBFS4PROXY,
     PROGRAMS,
@@ -214,3 +215,9 @@ def test_a_shape_is_that_of_an_argument_that_the_transport_takes(name: str) -> N
     for side in sides:
         assert taken.issuperset(side.shapes)
         assert all(shape.what for shape in side.shapes.values())
+
+
+def test_a_transport_with_sessions_is_not_taken_for_a_copying_one() -> None:
+    """Design 3: an EOF may end the session before it has carried all."""
+    assert set(TRANSPORTS) > COPYING
+    assert not COPYING & {"meek", "meek_lite", "snowflake", "conjure"}
