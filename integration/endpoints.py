@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import queue
 import random
 import select
 import socket
@@ -71,7 +72,8 @@ class Service(socketserver.ThreadingTCPServer):
     ECHO   everything back, until the end
     GIVE n a payload of n bytes, and the end
     HALF n the same, but the second half not before `answer` is set
-    LATE n the same, but not before `answer` is set
+    KEEP   reads to the end, and notes in `kept` how much it was, and its SHA-256
+    LATE n the same as GIVE, but not before `answer` is set
     TAKE n reads n bytes, answers with their SHA-256 and a LF
     ====== =====================================================
     """
@@ -84,6 +86,7 @@ class Service(socketserver.ThreadingTCPServer):
         super().__init__(("127.0.0.1", 0), _Conversation)
         self.address: Address = ("127.0.0.1", self.server_address[1])
         self.answer = threading.Event()
+        self.kept: queue.SimpleQueue[tuple[int, str]] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self.serve_forever, args=(0.05,))
         self._thread.start()
 
@@ -119,11 +122,20 @@ class _Conversation(socketserver.StreamRequestHandler):
                 self.wfile.write(whole[: len(whole) // 2])
                 self.server.answer.wait(DEADLINE)
                 self.wfile.write(whole[len(whole) // 2 :])
+            case b"KEEP":
+                self._keep()
             case b"LATE":
                 self.server.answer.wait(DEADLINE)
                 self._give(int(numbers[0]))
             case b"TAKE":
                 self._take(int(numbers[0]))
+
+    def _keep(self) -> None:
+        size, whole = 0, hashlib.sha256()
+        while data := self.rfile.read1(CHUNK):
+            size += len(data)
+            whole.update(data)
+        self.server.kept.put((size, whole.hexdigest()))
 
     def _take(self, size: int) -> None:
         whole = hashlib.sha256()

@@ -15,6 +15,7 @@ from integration.endpoints import (
     digest,
     download,
     free_port,
+    payload,
     read,
     read_to_end,
     read_until_reset,
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from integration.programs import Program
 
 TUNNELS = 100
+UPLOADS = 5  # of each size
 USER, PROXY_PASSWORD = "a-user", "a-proxy-password"
 
 
@@ -97,6 +99,18 @@ def test_an_end_from_the_server_reaches_the_client(pair: Pair) -> None:
     with connect(pair.local) as sock:
         sock.sendall(b"GIVE 3000019\n")
         assert read_to_end(sock) == (3_000_019, digest(3_000_019))
+
+
+def test_what_a_client_sends_before_it_closes_arrives_whole(
+    pair: Pair, service: Service
+) -> None:
+    """RL-04, design 3: the PT closes all at the first EOF, and gets it at once."""
+    for size in (1, 100_000, 10 * MIB) * UPLOADS:
+        with connect(pair.local) as sock:
+            sock.sendall(b"KEEP\n")
+            for chunk in payload(size):
+                sock.sendall(chunk)
+        assert service.kept.get(timeout=DEADLINE) == (size, digest(size))
 
 
 def test_an_answer_comes_after_the_client_has_half_closed(
