@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import resource
 
 from pt_bridge.config import Config
 from pt_bridge.tunnels import Tunnels
@@ -65,8 +66,6 @@ async def test_all_of_them_can_be_cut_at_once() -> None:
 
 async def test_there_is_room_for_many_but_not_for_all_descriptors() -> None:
     """RL-06, SE-10: two for each, and some for pipes and the rest."""
-    import resource
-
     limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     budget = Counted().tunnels.budget
     assert limit / 4 < budget < limit / 2
