@@ -4,10 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import resource
+import socket
 
 from pt_bridge.config import Config
 from pt_bridge.tunnels import Tunnels
-from tests.tcp import closing, is_reset, pair, read, turn_until, write
+from tests.tcp import (
+    CLOSE_WAIT,
+    closing,
+    is_reset,
+    pair,
+    read,
+    read_to_end,
+    turn_until,
+    write,
+)
 
 VARIABLES = {
     b"SS_REMOTE_HOST": b"192.0.2.1",
@@ -16,6 +26,11 @@ VARIABLES = {
     b"SS_LOCAL_PORT": b"1984",
     b"SS_PLUGIN_OPTIONS": b"transport=obfs3",
 }
+
+
+def state(sock: socket.socket) -> int:
+    """Give a connection's state."""
+    return sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0]
 
 
 class Counted:
@@ -62,6 +77,26 @@ async def test_all_of_them_can_be_cut_at_once() -> None:
         for near, far in pairs:
             assert await is_reset(near[0])
             assert await is_reset(far[0])
+
+
+async def test_the_pts_death_spares_an_answer_that_was_whole_before() -> None:
+    """RL-11: its host is only slow to read it."""
+    tunnels = Counted().tunnels
+    whole, cut = (pair(), pair()), (pair(), pair())
+    with closing(*whole, *cut), tunnels:
+        for near, far in (whole, cut):
+            tunnels.join(near[1], far[1], lambda: False)
+            await write(far[0], b"answer")
+            assert await read(near[0], 6) == b"answer"
+        host, pt = whole[0][0], whole[1][0]
+        await write(pt, b"the end")
+        pt.shutdown(socket.SHUT_WR)
+        await turn_until(lambda: state(host) == CLOSE_WAIT)
+        tunnels.pt_died()
+        assert await is_reset(cut[0][0])
+        assert await read_to_end(host) == b"the end"
+        assert len(tunnels) == 1
+        tunnels.cut()
 
 
 async def test_there_is_room_for_many_but_not_for_all_descriptors() -> None:
