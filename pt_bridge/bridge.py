@@ -203,7 +203,10 @@ class Bridge:
         """Reset what goes through the PT, and let nothing more through."""
         for task in self._dialling:
             task.cancel()
-        self._tunnels.cut()
+        if self._stopping:
+            self._tunnels.cut()
+        else:
+            self._tunnels.pt_died()
 
     def _pt_has_died(self) -> bool:
         return self._child is not None and self._child.is_ending()

@@ -70,6 +70,7 @@ class Child:
         self._path = path
         self._learn = learn
         self._descriptors = tuple(descriptors)
+        self._stat: int | None = None
         self._told_to_end = False
         self._silence: asyncio.TimerHandle | None = None
         self._environment = environment
@@ -104,6 +105,8 @@ class Child:
         except OSError as error:
             raise program.explain(self._path, error) from None
         self.pid = self._process.pid
+        # Now, for when it is needed there may be no descriptor left.
+        self._stat = kernel.open_stat(self.pid)
         self._watch()
         return self
 
@@ -127,6 +130,9 @@ class Child:
         """Leave nothing behind; where we are in a hurry, no PT that still ends."""
         self.kill()  # and whatever it forked
         self._unwatch()
+        if self._stat is not None:
+            os.close(self._stat)
+            self._stat = None
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(KILL_LIMIT)
         for future in (self._ready, self._exited):
@@ -162,7 +168,7 @@ class Child:
 
     def is_ending(self) -> bool:
         """Tell whether the PT has begun to exit, even where we were not told yet."""
-        return self._exited.done() or kernel.is_ending(self.pid)
+        return self._exited.done() or kernel.is_ending(self._stat)
 
     def end(self) -> None:
         """Tell the PT to end, in both ways that there are (pt-spec 3.4); at once."""

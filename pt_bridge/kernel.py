@@ -58,22 +58,29 @@ def before_exec() -> Callable[[], None]:
     return prepare
 
 
-def is_ending(pid: int) -> bool:
-    """Tell whether a child has begun to exit, even where nobody was told yet.
+def open_stat(pid: int) -> int | None:
+    """Open what `is_ending` reads, while descriptors are left; None without /proc."""
+    try:
+        return os.open(f"/proc/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:  # no /proc
+        return None
+
+
+def is_ending(process_stat: int | None) -> bool:
+    """Tell whether a process has begun to exit, even where nobody was told yet.
 
     The kernel closes a dying process's sockets before it reports the death, so an EOF
     from a killed PT looks like one that was meant (conformance RL-11).
+
+    Args:
+        process_stat: what `open_stat` gave.
     """
-    if not LINUX:
+    if process_stat is None:
         return False
     try:
-        descriptor = os.open(f"/proc/{pid}/stat", os.O_RDONLY)
-        try:
-            fields = os.read(descriptor, STAT_SIZE).rpartition(b")")[2].split()
-        finally:
-            os.close(descriptor)
-    except OSError:  # no /proc, no descriptor; a child's is there until it is reaped
-        return False
+        fields = os.pread(process_stat, STAT_SIZE, 0).rpartition(b")")[2].split()
+    except ProcessLookupError:  # reaped
+        return True
     return fields[0] in (b"Z", b"X") or bool(int(fields[FLAGS_FIELD]) & PF_EXITING)
 
 

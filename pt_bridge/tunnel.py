@@ -128,6 +128,11 @@ class Tunnel:
         """The bytes that went through, in both directions."""
         return self._up.moved + self._down.moved
 
+    @property
+    def is_answered(self) -> bool:
+        """Whether the PT has ended, and the host was given all that came."""
+        return self._pt_is_done
+
     def reset(self) -> None:
         """End both legs with a reset."""
         self._stop()

@@ -120,6 +120,12 @@ class Tunnels:
         for tunnel in list(self._open):
             tunnel.reset()
 
+    def pt_died(self) -> None:
+        """Reset them, but for those that the PT had ended before: these are whole."""
+        for tunnel in list(self._open):
+            if not tunnel.is_answered:
+                tunnel.reset()
+
     def _tunnel_ended(self, tunnel: Tunnel) -> None:
         self._open.discard(tunnel)
         self._moved += tunnel.moved

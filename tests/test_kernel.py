@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import resource
 import select
@@ -47,22 +48,50 @@ def has_ended(process: subprocess.Popen[bytes]) -> bool:
     return os.waitid(os.P_PID, process.pid, options) is not None
 
 
+@contextlib.contextmanager
+def stat_of(pid: int) -> Iterator[int]:
+    """Open what tells of a process."""
+    descriptor = kernel.open_stat(pid)
+    assert descriptor is not None
+    yield descriptor
+    os.close(descriptor)
+
+
 def test_a_process_that_runs_is_not_ending(child: subprocess.Popen[bytes]) -> None:
     """RL-11."""
-    assert not kernel.is_ending(child.pid)
+    with stat_of(child.pid) as descriptor:
+        assert not kernel.is_ending(descriptor)
 
 
 def test_a_zombie_is_ending(child: subprocess.Popen[bytes]) -> None:
-    """RL-11: dead, and nobody was told yet."""
-    kill(child)
-    assert kernel.is_ending(child.pid)
+    """RL-11: dead, and nobody was told yet; and all the more once it is reaped."""
+    with stat_of(child.pid) as descriptor:
+        kill(child)
+        assert kernel.is_ending(descriptor)
+        child.wait()
+        assert kernel.is_ending(descriptor)
+
+
+def test_no_descriptor_is_needed_to_see_that_a_process_ends(
+    child: subprocess.Popen[bytes],
+) -> None:
+    """RL-11: with a full table, a cut answer would look complete."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with stat_of(child.pid) as descriptor:
+        kill(child)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (0, before[1]))
+        try:
+            assert kernel.is_ending(descriptor)
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
 def test_what_cannot_be_looked_at_is_not_ending(child: subprocess.Popen[bytes]) -> None:
-    """RL-11: without /proc, or a descriptor, no whole answer may become a reset."""
+    """RL-11: without /proc, no whole answer may become a reset."""
     child.kill()
     child.wait()
-    assert not kernel.is_ending(child.pid)
+    assert kernel.open_stat(child.pid) is None
+    assert not kernel.is_ending(None)
 
 
 def test_a_program_with_brackets_in_its_name_is_not_ending() -> None:
@@ -75,7 +104,8 @@ def test_a_program_with_brackets_in_its_name_is_not_ending() -> None:
     ) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == b"\n"
-        assert not kernel.is_ending(process.pid)
+        with stat_of(process.pid) as descriptor:
+            assert not kernel.is_ending(descriptor)
         process.kill()
 
 
