@@ -22,7 +22,10 @@ class Slow(Address):
 
     def __init__(self) -> None:
         self.let = threading.Event()
+        self.let.set()
         super().__init__("localhost", 443)
+        assert self.ip is None  # found out once, and here
+        self.let.clear()
 
     def __getattribute__(self, name: str) -> Any:
         if name == "host":
