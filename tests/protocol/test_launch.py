@@ -421,3 +421,22 @@ def test_a_version_line_that_is_made_and_not_parsed_is_judged_alike() -> None:
     for version in ("", "0", "1.0", "1,2", "\uff11"):
         with pytest.raises(Misspoke):
             client().receive(Version(version))
+
+
+@pytest.mark.parametrize(
+    ("line", "name"),
+    [
+        (
+            'STATUS TYPE=version IMPLEMENTATION="lyrebird" VERSION="0.8.1"',
+            "lyrebird 0.8.1",
+        ),
+        ("STATUS TYPE=version IMPLEMENTATION=other", "other"),
+        ("STATUS TYPE=version", "lyrebird"),
+        ("STATUS TYPE=something IMPLEMENTATION=other", "lyrebird"),
+    ],
+)
+def test_a_pt_is_called_what_it_calls_itself(line: str, name: str) -> None:
+    """PO-15: for whoever asks which version it is."""
+    launch = client()
+    say(launch, line)
+    assert launch.name_and_version == name
