@@ -123,3 +123,19 @@ def _webtunnel_carries(service: Service, socks_port: int) -> None:
         assert upload(sock, MIB) == digest(MIB)
     with connect_through(socks_port, service.address) as sock:
         assert download(sock, MIB) == digest(MIB)
+
+
+@pytest.mark.parametrize("server_pt", [OBFS4PROXY, LYREBIRD])
+def test_a_server_may_bring_its_connections_to_us(
+    machine: Machine, service: Service, server_pt: str
+) -> None:
+    """Issue 5, item 2: hold=plain; the Extended ORPort, with its nameless cookie."""
+    chain = machine.chain(
+        server_options=f"server;transport=obfs4;exec={server_pt};hold=plain",
+        client_options=f";exec={OBFS4PROXY}",
+        variables=_with_lyrebird(machine),
+    )
+    with chain.connect(service.address) as sock:
+        assert upload(sock, MIB) == digest(MIB)
+    with chain.connect(service.address) as sock:
+        assert download(sock, MIB) == digest(MIB)
