@@ -41,11 +41,18 @@ class OrPort:
             loop: the event loop.
             called: gets each connection that the PT brings, which waits for
                 `extorport.OKAY` or `extorport.DENY`, and what it said of it.
+
+        Raises:
+            OSError: there is no descriptor left for it.
         """
         self._cookie = secrets.token_bytes(extorport.COOKIE_LENGTH)
-        self._callback = Callback(loop, self._accept, called)
         self.cookie_file = os.memfd_create("cookie")
-        os.write(self.cookie_file, extorport.cookie_file(self._cookie))
+        try:
+            os.write(self.cookie_file, extorport.cookie_file(self._cookie))
+            self._callback = Callback(loop, self._accept, called)
+        except BaseException:
+            os.close(self.cookie_file)
+            raise
 
     def _accept(self) -> Generator[Ask, bytes, extorport.Request]:
         nonce = secrets.token_bytes(extorport.NONCE_LENGTH)

@@ -20,7 +20,7 @@ from pt_bridge.dial import connect
 from pt_bridge.errors import TransportError, UsageError
 from pt_bridge.log import STDERR, logger, say
 from pt_bridge.orport import OrPort
-from pt_bridge.port import explain_text
+from pt_bridge.port import explain, explain_text
 from pt_bridge.protocol import environment, extorport
 from pt_bridge.protocol.address import Address, is_wildcard
 
@@ -105,7 +105,11 @@ class ServerBridge(Bridge):
         if self._config.hold == "none":
             return None
         self._dials = await stack.enter_async_context(asyncio.TaskGroup())
-        return stack.enter_context(OrPort(self._loop, self._called))
+        try:
+            orport = OrPort(self._loop, self._called)
+        except OSError as error:
+            raise explain(error.errno or 0, 0) from None
+        return stack.enter_context(orport)
 
     def _called(self, far: socket.socket, request: extorport.Request) -> None:
         """Reach the host for a connection that the PT brings."""
