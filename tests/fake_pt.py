@@ -11,10 +11,26 @@ that the step ``await`` reads one byte of. The steps:
     write TEXT          a line on stderr
     client [P [B,...]]  listen for SOCKS, and say CMETHOD; P is socks5 or socks4, B what
                         to do with each connection, the last for all that follow:
-                        relay, refuse, reject, garbage, cut or silent
+                        relay, refuse, reject, garbage, cut or silent. With
+                        TOR_PT_PROXY, say PROXY DONE before, unless something about
+                        it was said, and connect through that proxy, a socks5 one
+    proxy-error TEXT    with TOR_PT_PROXY, say PROXY-ERROR and end; without, nothing
+    proxy-ignored       go around TOR_PT_PROXY, and say nothing about it
     server [WORDS]      listen on TOR_PT_SERVER_BINDADDR, and say SMETHOD, with WORDS;
                         connections go on to the Extended ORPort, or to the plain one
     server-at A [WORDS] the same, but say that it listens on A
+    closes HOW          how tunnels end from now on:
+                        each: an end is passed on, and the other direction lives on;
+                        both: the first end closes both connections at once, and what
+                        is under way in the other direction is lost (obfs4proxy);
+                        never: no end is passed on, and both connections are closed
+                        only when both directions have ended (lyrebird)
+    holds-back KIB      keep up to so much inside for each direction, and write nothing;
+                        with 0, read nothing, too. The event held N tells how many
+                        bytes it has taken in so, all tunnels taken together
+    flows               write what was held back, and hold nothing back any more
+    counts              tell the event open N whenever the number of open connections
+                        changes, those from and those to somewhere taken together
     tell TEXT           an event
     await               wait until the test opens the gate
     flood FD MIB        write so many MiB of lines to that descriptor
@@ -28,7 +44,9 @@ Behind the last step it runs until it is told to end (pt-spec 3.4).
 
 from __future__ import annotations
 
+import contextlib
 import os
+import select
 import signal
 import socket
 import sys
@@ -39,7 +57,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 HANDSHAKE_LIMIT = 5.0  # seconds, as in goptlib
+PROXY_LIMIT = 60.0  # seconds; the proxy may have to wait for the server
 CHUNK = 64 * 1024
+KIB = 1024
 LINE = b"x" * 127 + b"\n"
 SPECIAL = "\\=;"
 GO_WORDS = {
@@ -83,6 +103,92 @@ class Reader:
             raise Hangup
 
 
+class Valve:
+    """Whether tunnels may write what they have read; it never changes.
+
+    Attributes:
+        is_open: they may.
+        room: how many bytes each direction may keep inside.
+        changed: a descriptor that becomes readable when another one takes its place.
+    """
+
+    def __init__(self, room: int, *, is_open: bool) -> None:
+        self.is_open = is_open
+        self.room = room
+        # A scenario has few of them: the end that is read may stay open.
+        self.changed, self._told = os.pipe()
+
+    def is_replaced(self) -> None:
+        """Wake the tunnels that go by it."""
+        os.close(self._told)
+
+
+class Way:
+    """One direction of a tunnel, copied as Go's io.Copy does: read, write, read.
+
+    Its end is asked for behind its last write, even where more than one read is held
+    back. But where the end has come already, the system counts it as read together with
+    the last bytes: a real copying PT looks the same from outside.
+
+    Attributes:
+        is_over: it has ended, and all that it read was written; or it failed.
+        has_failed: one of its connections broke.
+    """
+
+    def __init__(
+        self, source: socket.socket, sink: socket.socket, *, passes_end: bool
+    ) -> None:
+        self._source = source
+        self._sink = sink
+        self._passes_end = passes_end
+        self._data = b""
+        self._is_at_end = False
+        self.is_over = False
+        self.has_failed = False
+
+    def waits_for(self, valve: Valve) -> Iterator[tuple[socket.socket, int]]:
+        """Give what must happen before the next turn can do something."""
+        if self.is_over:
+            return
+        if self._data and valve.is_open:
+            yield self._sink, select.POLLOUT
+        if self._may_read(valve):
+            yield self._source, select.POLLIN
+
+    def _may_read(self, valve: Valve) -> bool:
+        if valve.is_open:
+            return not self._data
+        return len(self._data) < valve.room and not self._is_at_end
+
+    def turn(self, valve: Valve) -> int:
+        """Write and read what can be; give how many bytes were read."""
+        if self.is_over:
+            return 0
+        before = len(self._data)
+        try:
+            if self._data and valve.is_open:
+                self._data = self._data[self._sink.send(self._data) :]
+                before = len(self._data)
+            if self._may_read(valve):
+                self._read(valve.room)
+        except BlockingIOError:
+            pass
+        except OSError:
+            self.is_over = self.has_failed = True
+        return len(self._data) - before
+
+    def _read(self, room: int) -> None:
+        if self._data and not self._source.recv(1, socket.MSG_PEEK):
+            self._is_at_end = True  # which is left unread for now
+            return
+        more = self._source.recv(room - len(self._data))
+        self._data += more
+        if not more:
+            self.is_over = True
+            if self._passes_end:
+                self._sink.shutdown(socket.SHUT_WR)
+
+
 class Pt:
     """One run of the fake."""
 
@@ -94,10 +200,18 @@ class Pt:
         self._lock = threading.Lock()
         self._behaviours: Iterator[str] = iter(())
         self._events: int | None = None
+        self._proxy = os.environ.get("TOR_PT_PROXY", "")
+        self._proxy_is_told = False
+        self._closes = "each"
+        self._valve: Valve
+        self._held = 0
+        self._open = 0
+        self._counts = False
 
     def run(self) -> None:
         """Play the scenario."""
         self._report()
+        self._valve = Valve(CHUNK, is_open=True)
         if os.path.exists(f"{self._path}.events"):
             self._events = os.open(f"{self._path}.events", os.O_WRONLY)
         self.tell(f"started {os.getpid()}")
@@ -153,6 +267,7 @@ class Pt:
     # -- the steps that are not about connections --------------------------------------
 
     def step_say(self, text: str) -> None:
+        self._proxy_is_told |= text.startswith("PROXY")
         self._write(1, f"{text}\n".encode())
 
     def step_raw(self, text: str) -> None:
@@ -199,7 +314,34 @@ class Pt:
         while data:
             data = data[os.write(descriptor, data) :]
 
+    # -- how tunnels are carried -------------------------------------------------------
+
+    def step_closes(self, how: str) -> None:
+        assert how in ("each", "both", "never"), how
+        self._closes = how
+
+    def step_holds_back(self, kib: str) -> None:
+        self._replace_valve(Valve(int(kib) * KIB, is_open=False))
+
+    def step_flows(self, _: str) -> None:
+        self._replace_valve(Valve(CHUNK, is_open=True))
+
+    def _replace_valve(self, valve: Valve) -> None:
+        last, self._valve = self._valve, valve
+        last.is_replaced()
+
+    def step_counts(self, _: str) -> None:
+        self._counts = True
+
     # -- client ------------------------------------------------------------------------
+
+    def step_proxy_error(self, text: str) -> None:
+        if self._proxy:
+            self.step_say(f"PROXY-ERROR {text}")
+            os._exit(1)
+
+    def step_proxy_ignored(self, _: str) -> None:
+        self._proxy = ""
 
     def step_client(self, text: str) -> None:
         protocol, _, behaviours = text.partition(" ")
@@ -207,6 +349,8 @@ class Pt:
         self._behaviours = _last_for_ever(behaviours or "relay")
         listener = self._listen("127.0.0.1", 0)
         host, port = listener.getsockname()[:2]
+        if self._proxy and not self._proxy_is_told:
+            self.step_say("PROXY DONE")
         name = os.environ["TOR_PT_CLIENT_TRANSPORTS"]
         self.step_say(f"CMETHOD {name} {protocol} {host}:{port}")
         talk = self._socks5 if protocol == "socks5" else self._socks4
@@ -295,12 +439,32 @@ class Pt:
             sock.sendall(refused)
             raise Hangup
         try:
-            far = socket.create_connection((host, port), HANDSHAKE_LIMIT)
-        except OSError:
+            far = self._dial(host, port)
+        except (OSError, Hangup):
             sock.sendall(refused)
             raise Hangup from None
-        sock.sendall(granted)
-        _relay(sock, far)
+        with self._counted(far):
+            sock.sendall(granted)
+            self._relay(sock, far)
+
+    def _dial(self, host: str, port: int) -> socket.socket:
+        if not self._proxy:
+            return socket.create_connection((host, port), HANDSHAKE_LIMIT)
+        from urllib.parse import unquote_to_bytes
+
+        scheme, _, rest = self._proxy.partition("://")
+        userinfo, _, place = rest.rpartition("@")
+        if scheme != "socks5":
+            raise Hangup
+        far = socket.create_connection(_split(place), PROXY_LIMIT)
+        try:
+            user, _, password = userinfo.partition(":")
+            login = unquote_to_bytes(user), unquote_to_bytes(password)
+            _ask_proxy(far, login if user else None, host, port)
+        except BaseException:
+            far.close()
+            raise
+        return far
 
     # -- server ------------------------------------------------------------------------
 
@@ -317,7 +481,10 @@ class Pt:
             self.step_say(f"SMETHOD-ERROR {name} listen tcp {place}: {why}")
             self.step_say("SMETHODS DONE")
             os._exit(255)
-        self.step_say(f"SMETHOD {name} {said or place} {words}".rstrip())
+        if not said:
+            host, port = listener.getsockname()[:2]
+            said = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        self.step_say(f"SMETHOD {name} {said} {words}".rstrip())
         _thread(self._accept, listener, self._serve)
 
     def _serve(self, sock: socket.socket) -> None:
@@ -327,9 +494,10 @@ class Pt:
             far = socket.create_connection((host, port), HANDSHAKE_LIMIT)
         except OSError:
             raise Hangup from None
-        if extended:
-            self._introduce(sock, far)
-        _relay(sock, far)
+        with self._counted(far):
+            if extended:
+                self._introduce(sock, far)
+            self._relay(sock, far)
 
     def _introduce(self, sock: socket.socket, orport: socket.socket) -> None:
         """Say to the Extended ORPort who calls (ext-orport-spec)."""
@@ -385,11 +553,51 @@ class Pt:
             _thread(self._talk, sock, talk)
 
     def _talk(self, sock: socket.socket, talk: Callable[[socket.socket], None]) -> None:
-        with sock:
+        with self._counted(sock):
             try:
                 talk(sock)
             except (Hangup, OSError):
                 self.tell("hung up")
+
+    @contextlib.contextmanager
+    def _counted(self, sock: socket.socket) -> Iterator[None]:
+        """Count a connection for as long as it is open; close it in the end."""
+        with contextlib.ExitStack() as stack:
+            stack.callback(self._count, -1)
+            stack.enter_context(sock)
+            self._count(1)
+            yield
+
+    def _count(self, change: int) -> None:
+        with self._lock:
+            self._open += change
+            if self._counts:
+                self.tell(f"open {self._open}")
+
+    def _relay(self, near: socket.socket, far: socket.socket) -> None:
+        """Copy both ways until the tunnel ends; the caller closes both sockets."""
+        near.setblocking(False)
+        far.setblocking(False)
+        how = self._closes
+        pairs = ((near, far), (far, near))
+        ways = [Way(*pair, passes_end=how == "each") for pair in pairs]
+        while True:
+            valve = self._valve
+            for way in ways:
+                taken = way.turn(valve)
+                if taken and not valve.is_open:
+                    self._hold(taken)
+            over = [way.is_over for way in ways]
+            if all(over) or (how == "both" and any(over)):
+                return
+            if how == "each" and any(way.has_failed for way in ways):
+                return
+            _wait(ways, valve)
+
+    def _hold(self, number: int) -> None:
+        with self._lock:
+            self._held += number
+            self.tell(f"held {self._held}")
 
 
 def _thread(target: Callable[..., None], *arguments: object) -> None:
@@ -439,28 +647,52 @@ def _unescaped_split(text: str, separator: str) -> list[str]:
     return [text[a:b] for a, b in zip(starts, [*cuts, len(text)], strict=True)]
 
 
-def _relay(near: socket.socket, far: socket.socket) -> None:
-    """Copy both ways; an EOF goes on to the other side, and nothing else ends."""
-    with far:
-        near.settimeout(None)
-        far.settimeout(None)
-        up = threading.Thread(target=_copy, args=(near, far), daemon=True)
-        up.start()
-        _copy(far, near)
-        up.join()
+def _wait(ways: list[Way], valve: Valve) -> None:
+    """Wait until one of a tunnel's directions can do something."""
+    wanted: dict[int, int] = {valve.changed: select.POLLIN}
+    for way in ways:
+        for sock, event in way.waits_for(valve):
+            wanted[sock.fileno()] = wanted.get(sock.fileno(), 0) | event
+    poll = select.poll()
+    for descriptor, events in wanted.items():
+        poll.register(descriptor, events)
+    poll.poll()
 
 
-def _copy(source: socket.socket, sink: socket.socket) -> None:
-    try:
-        while data := source.recv(CHUNK):
-            sink.sendall(data)
-        sink.shutdown(socket.SHUT_WR)
-    except OSError:
-        for sock in (source, sink):
-            try:
-                sock.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                pass
+def _ask_proxy(
+    proxy: socket.socket, login: tuple[bytes, bytes] | None, host: str, port: int
+) -> None:
+    """Have a SOCKS5 proxy connect (RFC 1928, RFC 1929), as Go's x/net does."""
+    proxy.sendall(b"\x05\x01\x00" if login is None else b"\x05\x02\x00\x02")
+    version, method = _exactly(proxy, 2)
+    if version != 5 or method not in (0, 2) or (method == 2 and login is None):
+        raise Hangup
+    if method == 2 and login is not None:
+        user, password = (bytes([len(each)]) + each for each in login)
+        proxy.sendall(b"\x01" + user + password)
+        if _exactly(proxy, 2)[1] != 0:
+            raise Hangup
+    target = bytes([3, len(host)]) + host.encode()
+    for kind, family in ((1, socket.AF_INET), (4, socket.AF_INET6)):
+        with contextlib.suppress(OSError):
+            target = bytes([kind]) + socket.inet_pton(family, host)
+    proxy.sendall(b"\x05\x01\x00" + target + port.to_bytes(2, "big"))
+    version, reply, _, kind = _exactly(proxy, 4)
+    if version != 5 or reply != 0:
+        raise Hangup
+    length = _exactly(proxy, 1)[0] if kind == 3 else {1: 4, 4: 16}[kind]
+    _exactly(proxy, length + 2)
+
+
+def _exactly(sock: socket.socket, number: int) -> bytes:
+    """Read so many bytes, and leave the rest to the tunnel."""
+    data = b""
+    while len(data) < number:
+        more = sock.recv(number - len(data))
+        if not more:
+            raise Hangup
+        data += more
+    return data
 
 
 if __name__ == "__main__":

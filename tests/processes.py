@@ -149,6 +149,14 @@ class FakePt:
             assert _wait_readable([self._events], deadline), f"no {name} in time"
         return self.named(name)[count - 1]
 
+    def becomes(self, name: str, rest: str) -> None:
+        """Wait until the newest event of that name has that rest: a count, mostly."""
+        deadline = time.monotonic() + DEADLINE
+        while self.named(name)[-1:] != [rest]:
+            assert _wait_readable([self._events], deadline), (
+                f"{name} is {self.named(name)[-1:]}, and not {rest}"
+            )
+
     async def heard(self, name: str, *, count: int = 1) -> str:
         """Do as `event` does, in a coroutine."""
         loop = asyncio.get_running_loop()

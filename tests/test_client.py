@@ -401,7 +401,7 @@ def test_the_upstream_proxy_is_handed_to_the_pt(bench: Bench) -> None:
     ("line", "text"),
     [
         ("say PROXY-ERROR cannot use socks5://192.0.2.7:1080", "cannot use socks5://"),
-        ("write nothing of proxies", "so its connections could go around it"),
+        ("proxy-ignored", "so its connections could go around it"),
     ],
 )
 def test_nothing_goes_around_the_upstream_proxy(

@@ -6,16 +6,21 @@ import contextlib
 import os
 import socket
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
 import socks  # type: ignore[import-untyped] # it has no types
 
+from pt_bridge.connection import reset
+from pt_bridge.sock_diag import SockDiag, TcpSocket
+from tests import proxies
 from tests.fake_pt import _parses
-from tests.processes import CLIENT, DEADLINE, SERVER, exchange, receive
+from tests.processes import CLIENT, DEADLINE, SERVER, exchange, is_reset, receive
+from tests.tcp import CLOSE_WAIT, noise, state
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from tests.processes import Bench, FakePt
 
@@ -51,7 +56,11 @@ def lines_of(process: subprocess.Popen[bytes], last: str) -> list[str]:
 
 def place_of(process: subprocess.Popen[bytes]) -> tuple[str, int]:
     """Read its start; give where it listens."""
-    method = lines_of(process, "CMETHODS DONE")[1]
+    return place_in(lines_of(process, "CMETHODS DONE")[-2])
+
+
+def place_in(method: str) -> tuple[str, int]:
+    """Read where a CMETHOD line says that it listens."""
     host, _, port = method.split()[3].rpartition(":")
     return host, int(port)
 
@@ -63,7 +72,7 @@ def proxied(
     sock = socks.socksocket()
     sock.settimeout(DEADLINE)
     sock.set_proxy(
-        kind, *place, rdns=False, username=user, password=password if user else None
+        kind, *place, rdns=True, username=user, password=password if user else None
     )
     return sock
 
@@ -224,6 +233,20 @@ def test_it_serves(pt: FakePt, bench: Bench) -> None:
     assert process.returncode == 0
 
 
+def test_it_says_which_port_it_was_given(pt: FakePt, bench: Bench) -> None:
+    """SV-06: where BINDADDR leaves the port to the system."""
+    pt.play(*SERVER)
+    listener = bench.listen()
+    variables = {
+        "TOR_PT_SERVER_BINDADDR": "obfs4-127.0.0.1:0",
+        "TOR_PT_ORPORT": "{}:{}".format(*listener.getsockname()),
+    }
+    with running(pt, {**CLIENT_ENVIRONMENT, **variables}) as process:
+        line = lines_of(process, "SMETHODS DONE")[1]
+        port = int(line.split()[2].removeprefix("127.0.0.1:"))
+        exchange(bench.connect(port), bench.accept(listener))
+
+
 def test_it_says_why_it_cannot_listen(pt: FakePt, bench: Bench) -> None:
     """SV-08: in the words of the Go programs."""
     pt.play(*SERVER)
@@ -234,6 +257,261 @@ def test_it_says_why_it_cannot_listen(pt: FakePt, bench: Bench) -> None:
             f"SMETHOD-ERROR obfs4 listen tcp {bind}: bind: address already in use"
         )
     assert process.returncode == 255
+
+
+# -- the proxy -------------------------------------------------------------------------
+
+
+def behind_proxy(port: int) -> dict[str, str]:
+    """Give the environment of a PT client that must go through a proxy."""
+    url = f"socks5://user:s%40cret@127.0.0.1:{port}"
+    return {**CLIENT_ENVIRONMENT, "TOR_PT_PROXY": url}
+
+
+@pytest.mark.parametrize("host", ["server.invalid", "192.0.2.3", "2001:db8::3"])
+def test_it_goes_through_the_proxy(pt: FakePt, bench: Bench, host: str) -> None:
+    """PE-08: and the first bytes behind the proxy's reply are the tunnel's."""
+    pt.play(*CLIENT)
+    listener = bench.listen()
+    with running(pt, behind_proxy(listener.getsockname()[1])) as process:
+        lines = lines_of(process, "CMETHODS DONE")
+        assert lines[1] == "PROXY DONE"
+        place = place_in(lines[2])
+        with ThreadPoolExecutor(1) as pool:
+            far = pool.submit(bench.accept, listener)
+            asked = pool.submit(
+                lambda: proxies.socks5(
+                    far.result(), login=(b"user", b"s@cret"), behind=b"first"
+                )
+            )
+            near = proxied(bench, socks.SOCKS5, place, "a=b", "\0")
+            with near:
+                near.connect((host, 443))
+                assert receive(near, 5) == b"first"
+                exchange(near, far.result())
+    is_name = host == "server.invalid"
+    assert asked.result() == (host, is_name, 443, b"user", b"s@cret")
+
+
+@pytest.mark.parametrize("refusal", ["password", "reply", "rubbish", "end"])
+def test_its_client_is_told_that_the_proxy_failed(
+    pt: FakePt, bench: Bench, refusal: str
+) -> None:
+    """SK-10: with 1, which is all that the real ones say."""
+    pt.play(*CLIENT)
+    listener = bench.listen()
+
+    def fail() -> None:
+        with bench.accept(listener) as far:
+            if refusal == "password":
+                with pytest.raises(proxies.Refused):
+                    proxies.socks5(far, login=(b"user", b"other"))
+            elif refusal == "reply":
+                proxies.socks5(far, reply=5)
+            elif refusal == "rubbish":
+                far.sendall(b"HTTP/1.0 400 Bad Request\r\n\r\n")
+                far.recv(100)
+
+    with running(pt, behind_proxy(listener.getsockname()[1])) as process:
+        place = place_in(lines_of(process, "CMETHODS DONE")[2])
+        with (
+            ThreadPoolExecutor(1) as pool,
+            proxied(bench, socks.SOCKS5, place, "a=b", "\0") as near,
+        ):
+            failing = pool.submit(fail)
+            with pytest.raises(socks.ProxyError, match="0x01: General SOCKS"):
+                near.connect(("server.invalid", 443))
+            failing.result()
+
+
+def test_it_refuses_a_proxy_only_where_there_is_one(pt: FakePt) -> None:
+    """PE-07, ER-05: one scenario serves both runs, with a proxy and without."""
+    pt.play("say VERSION 1", "proxy-error not supported", *CLIENT[1:])
+    with running(pt, behind_proxy(9)) as process:
+        lines_of(process, "PROXY-ERROR not supported")
+    assert process.returncode == 1
+    with running(pt, CLIENT_ENVIRONMENT) as process:
+        assert lines_of(process, "CMETHODS DONE")[1].startswith("CMETHOD obfs4")
+
+
+@pytest.mark.parametrize("step", ["say PROXY DONE", "proxy-ignored"])
+def test_a_scenario_can_say_itself_what_becomes_of_the_proxy(
+    pt: FakePt, step: str
+) -> None:
+    """PE-08."""
+    pt.play("say VERSION 1", step, *CLIENT[1:])
+    with running(pt, behind_proxy(9)) as process:
+        lines = lines_of(process, "CMETHODS DONE")
+    assert lines.count("PROXY DONE") == (step == "say PROXY DONE")
+
+
+def test_it_can_go_around_the_proxy(pt: FakePt, bench: Bench) -> None:
+    """SE-09: so that pt-bridge can be seen to notice."""
+    pt.play("say VERSION 1", "proxy-ignored", *CLIENT[1:])
+    listener = bench.listen()
+    with (
+        running(pt, behind_proxy(9)) as process,
+        proxied(bench, socks.SOCKS5, place_of(process), "a=b", "\0") as near,
+    ):
+        near.connect(listener.getsockname())
+        exchange(near, bench.accept(listener))
+
+
+# -- how tunnels are carried, and end --------------------------------------------------
+
+
+@contextlib.contextmanager
+def tunnel(
+    pt: FakePt, bench: Bench, *steps: str, after: Sequence[str] = ()
+) -> Iterator[tuple[socket.socket, socket.socket]]:
+    """Open a tunnel through the fake; give its near end and its far one."""
+    pt.play("say VERSION 1", "counts", *steps, *CLIENT[1:], *after)
+    listener = bench.listen()
+    with running(pt, CLIENT_ENVIRONMENT) as process:
+        place = place_of(process)
+        with proxied(bench, socks.SOCKS5, place, "a=b", "\0") as sock:
+            sock.connect(listener.getsockname())
+            # PySocks says another peer's address for it.
+            near = socket.socket(fileno=sock.detach())
+        with near, bench.accept(listener) as far:
+            near.settimeout(DEADLINE)
+            yield near, far
+
+
+def send_to_end(sock: socket.socket, data: bytes) -> None:
+    sock.sendall(data)
+    sock.shutdown(socket.SHUT_WR)
+
+
+def test_it_tells_how_many_connections_are_open(pt: FakePt, bench: Bench) -> None:
+    """RL-10: so that a test can see a leak."""
+    with tunnel(pt, bench) as (near, far):
+        pt.becomes("open", "2")
+        near.close()
+        assert far.recv(1) == b""
+        far.close()
+        pt.becomes("open", "0")
+    assert pt.named("open") == ["1", "2", "1", "0"]
+
+
+def test_a_connection_that_breaks_ends_the_other_one(pt: FakePt, bench: Bench) -> None:
+    """RL-10."""
+    with tunnel(pt, bench, "closes each") as (near, far):
+        exchange(near, far)
+        reset(near)
+        assert far.recv(1) == b""
+        pt.becomes("open", "0")
+
+
+def test_closing_both_delivers_what_came_before_the_end(
+    pt: FakePt, bench: Bench
+) -> None:
+    """RL-08: as obfs4proxy does."""
+    data = noise(1_000_000)
+    with tunnel(pt, bench, "closes both") as (near, far), ThreadPoolExecutor(1) as pool:
+        sent = pool.submit(send_to_end, near, data)
+        assert receive(far, len(data) + 1) == data
+        sent.result()
+        assert near.recv(1) == b""
+        pt.becomes("open", "0")
+
+
+def test_closing_both_loses_what_goes_the_other_way(pt: FakePt, bench: Bench) -> None:
+    """RL-08: 4,000 of 20,000 bytes arrived through obfs4proxy."""
+    with tunnel(pt, bench, "closes both", "holds-back 4") as (near, far):
+        far.sendall(bytes(3000))
+        pt.becomes("held", "3000")
+        near.shutdown(socket.SHUT_WR)
+        pt.becomes("open", "0")
+        assert near.recv(1) == b""
+
+
+def test_closing_both_resets_a_connection_of_which_something_is_unread(
+    pt: FakePt, bench: Bench
+) -> None:
+    """RL-08: its system does so, whatever the PT."""
+    with tunnel(pt, bench, "closes both", "holds-back 1") as (near, far):
+        far.sendall(bytes(3000))
+        pt.becomes("held", "1024")
+        near.shutdown(socket.SHUT_WR)
+        pt.becomes("open", "0")
+        assert is_reset(far)
+
+
+def test_closing_never_passes_no_end_on(pt: FakePt, bench: Bench) -> None:
+    """RL-07: as lyrebird does."""
+    with tunnel(pt, bench, "closes never") as (near, far):
+        near.sendall(b"question")
+        near.shutdown(socket.SHUT_WR)
+        assert receive(far, 8) == b"question"
+        far.sendall(b"late")
+        assert receive(near, 4) == b"late"
+        assert state(far) != CLOSE_WAIT
+        assert pt.named("open") == ["1", "2"]
+        far.shutdown(socket.SHUT_WR)
+        assert near.recv(1) == far.recv(1) == b""
+        pt.becomes("open", "0")
+
+
+@pytest.mark.parametrize("how", ["each", "both", "never"])
+def test_what_was_held_back_comes_before_the_end(
+    pt: FakePt, bench: Bench, how: str
+) -> None:
+    """RL-08: the end stays unread until the last write, which the kernel tells.
+
+    It does so only of an end that came alone: one read takes what is left and the end
+    behind it (the next test).
+    """
+    data = noise(3000)
+    steps = (f"closes {how}", "holds-back 4")
+    with tunnel(pt, bench, *steps, after=("await", "flows")) as (near, far):
+        near.sendall(data)
+        pt.becomes("held", "3000")
+        near.shutdown(socket.SHUT_WR)
+        with SockDiag() as diag:
+            inside = diag.peer(near)
+            assert isinstance(inside, TcpSocket)
+            assert (inside.state, inside.unread) == (CLOSE_WAIT, 1)
+            pt.open_gate()
+            assert receive(far, len(data)) == data
+            far.shutdown(socket.SHUT_WR)
+            assert receive(far, 1) == receive(near, 1) == b""
+        pt.becomes("open", "0")
+
+
+def test_an_end_right_behind_the_data_is_read_with_them(
+    pt: FakePt, bench: Bench
+) -> None:
+    """RL-08: that the end was read does not prove that the rest was written."""
+    steps = ("await", "holds-back 4", "await", "flows")
+    data = noise(3000)
+    with (
+        tunnel(pt, bench, "holds-back 0", after=steps) as (near, far),
+        SockDiag() as diag,
+    ):
+        near.sendall(data)
+        near.shutdown(socket.SHUT_WR)
+        pt.open_gate()
+        pt.becomes("held", "3000")
+        inside = diag.peer(near)
+        assert isinstance(inside, TcpSocket)
+        assert (inside.state, inside.unread) == (CLOSE_WAIT, 0)
+        pt.open_gate()
+        assert receive(far, len(data) + 1) == data
+
+
+def test_it_holds_back_no_more_than_it_should(pt: FakePt, bench: Bench) -> None:
+    data = noise(5000)
+    with tunnel(pt, bench, "holds-back 1", after=("await", "flows")) as (near, far):
+        near.sendall(data)
+        pt.becomes("held", "1024")
+        pt.open_gate()
+        assert receive(far, len(data)) == data
+        exchange(near, far)
+    assert pt.named("held")[-1] == "1024"
+
+
+# -- what it tells ---------------------------------------------------------------------
 
 
 def test_it_reports_how_it_was_started(pt: FakePt) -> None:
