@@ -6,8 +6,9 @@ is not in the catalogue gets whatever it is given.
 
 from __future__ import annotations
 
-from pt_bridge.errors import OptionsError
+from pt_bridge.errors import OptionsError, ProtocolError
 from pt_bridge.own_options import ARGUMENT_PREFIX, OPTIONS, PLANNED
+from pt_bridge.protocol.address import Address, parse_host_port
 from pt_bridge.protocol.args import is_printable
 from pt_bridge.protocol.options import parse, serialize
 from pt_bridge.transports import TRANSPORTS
@@ -39,6 +40,8 @@ NAME_CHARACTERS = frozenset(
     "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-"
 )
 MAX_SHOWN = 24
+# The ports of URLs that name none.
+URL_PORTS = {"https": 443, "http": 80}
 
 
 def read(option: Option) -> tuple[str, str]:
@@ -200,3 +203,32 @@ def same_identity(line: str, other: str) -> bool:
 def _identity(line: str) -> list[tuple[str, str | None]]:
     options = parse(line.encode("utf-8", "surrogateescape"))
     return [(each.key, each.value) for each in options if each.key not in NO_IDENTITY]
+
+
+def address(arguments: Arguments) -> Address | None:
+    """Give where a client's PT connects to, where that is in its arguments.
+
+    It is in `addr`, or else in the `url`; as everywhere, the first of each counts.
+
+    Returns:
+        The address, or None where they name none that we understand.
+    """
+    given = dict(reversed(arguments))
+    if "addr" in given:
+        text = given["addr"]
+    else:
+        scheme, _, rest = given.get("url", "").partition("://")
+        text = rest.partition("/")[0].partition("?")[0].rpartition("@")[2]
+        _, colon, port = text.rpartition(":")
+        if not (colon and port.isdigit()):
+            text = f"{text.removesuffix(':')}:{URL_PORTS.get(scheme.lower(), '')}"
+    try:
+        return parse_host_port(text)
+    except ProtocolError:
+        return None
+
+
+def with_address(arguments: Arguments, place: Address) -> Arguments:
+    """Give the arguments that make a client's PT connect to another place."""
+    others = [(name, value) for name, value in arguments if name != "addr"]
+    return [*others, ("addr", str(place))]

@@ -12,13 +12,15 @@ import contextlib
 import functools
 import os
 import random
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
-from pt_bridge import host, program
+from pt_bridge import host, kernel, program
 from pt_bridge.child import Child
 from pt_bridge.errors import Died, PtBridgeError, TransportError
+from pt_bridge.held_tunnel import Manners
 from pt_bridge.log import logger, report
 from pt_bridge.notify import notify
+from pt_bridge.own_options import BOTH, NONE
 from pt_bridge.protocol import environment
 from pt_bridge.protocol.backoff import Backoff
 from pt_bridge.protocol.launch import Launch
@@ -27,10 +29,13 @@ from pt_bridge.tunnels import Tunnels
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
+    from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 
     from pt_bridge.causes import Complaints
     from pt_bridge.config import Config
+    from pt_bridge.wire import Wire
+
+T = TypeVar("T")
 
 # A stop signals us and the PT at once, and we may hear of the PT's death first: how
 # long our own signal may take to come (seconds). No PT is started again before.
@@ -55,9 +60,10 @@ class Bridge:
         self._main: asyncio.Task[None] | None = None
         self._child: Child | None = None
         self._status = Status(self._loop.time())
-        self._status.is_counted = config.hold != "none"
+        self._status.is_counted = config.hold != NONE
+        self._hold = config.hold
         self._tunnels = Tunnels(self._loop, config, self._tunnel_ended)
-        self._dialling: set[asyncio.Task[socket.socket | None]] = set()
+        self._dialling: set[asyncio.Task[Any]] = set()
         self._ready_since: float | None = None
         self._stopping = False
         self._interrupted = False
@@ -166,35 +172,35 @@ class Bridge:
     def _start_dialling(
         self,
         group: asyncio.TaskGroup,
-        dialling: Coroutine[None, None, socket.socket | None],
-        sock: socket.socket,
+        dialling: Coroutine[None, None, T | None],
+        dialled: Callable[[T | None], None],
     ) -> None:
-        """Reach the other side for a connection; `_dialled` hears how that ended.
+        """Reach the other side for a connection.
 
         Args:
             group: what waits for the task's end.
-            dialling: gives the connection to the other side, or None.
-            sock: the one that is to be joined with it.
+            dialling: gives what was reached, or None.
+            dialled: gets that, in any case.
         """
         task = group.create_task(_or_none(dialling))
         self._dialling.add(task)
+
         # Not in the task itself: one that is cancelled before it begins runs nothing.
-        task.add_done_callback(functools.partial(self._dialling_ended, sock))
+        def ended(task: asyncio.Task[T | None]) -> None:
+            self._dialling.discard(task)
+            dialled(None if task.cancelled() else task.result())
+            self._a_tunnel_ended()
 
-    def _dialling_ended(
-        self, sock: socket.socket, task: asyncio.Task[socket.socket | None]
+        task.add_done_callback(ended)
+
+    def _join(
+        self, near: socket.socket, plain: socket.socket, wire: Wire | None
     ) -> None:
-        self._dialling.discard(task)
-        self._dialled(sock, None if task.cancelled() else task.result())
-        self._a_tunnel_ended()
-
-    def _dialled(self, sock: socket.socket, reached: socket.socket | None) -> None:
-        """Join a connection with what was reached for it, or let it go."""
-        raise NotImplementedError
-
-    def _join(self, near: socket.socket, far: socket.socket) -> None:
-        assert self._child is not None  # one end is its own
-        self._tunnels.join(near, far, self._child.is_ending)
+        """Make a tunnel of a connection to the host and what is held of the PT."""
+        if wire is None:
+            self._tunnels.join(near, plain, self._manners.is_ending)
+        else:
+            self._tunnels.join_held(near, plain, wire, self._manners)
 
     def _tunnel_ended(self) -> None:
         self._a_tunnel_ended()
@@ -270,12 +276,16 @@ class Bridge:
             os.path.basename(path),
             self._config.transport,
             server=self._config.server,
-            proxy=self._config.upstream_proxy is not None,
+            proxy=b"TOR_PT_PROXY" in variables,
         )
         logger.info("starting %s", path)
         everything = {**inherited, **variables}
         child = Child(path, everything, launch, self._learn, descriptors)
         async with child as self._child:
+            self._manners = Manners(
+                is_ending=child.is_ending,
+                is_asleep=functools.partial(kernel.is_asleep, child.pid),
+            )
             yield self._child
 
     def _learn(self, launch: Launch) -> None:
@@ -287,16 +297,15 @@ class Bridge:
         if self._status.restarts:
             return
         self._tell_systemd("READY=1")
-        if "lyrebird" in (launch.implementation, launch.program):
+        is_lyrebird = "lyrebird" in (launch.implementation, launch.program)
+        if is_lyrebird and self._hold != BOTH:
             logger.warning(
                 "lyrebird does not pass on that a connection was closed: an answer "
                 "that ends by closing may seem to hang; obfs4proxy does pass it on"
             )
 
 
-async def _or_none(
-    dialling: Coroutine[None, None, socket.socket | None],
-) -> socket.socket | None:
+async def _or_none(dialling: Coroutine[None, None, T | None]) -> T | None:
     """Let a bug end one connection and no more."""
     try:
         return await dialling

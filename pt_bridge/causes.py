@@ -6,7 +6,16 @@ clock that is off all look the same from here, so the sentence names them all.
 
 from __future__ import annotations
 
-from pt_bridge.errors import ArgumentsRejected, ProtocolError
+import errno
+
+from pt_bridge.errors import (
+    ArgumentsRejected,
+    HungUp,
+    ProtocolError,
+    Unanswered,
+    Unreached,
+    Unresolved,
+)
 
 # Of failed connections, one in so many seconds is told of.
 INTERVAL = 30.0
@@ -27,7 +36,41 @@ def explain(error: ProtocolError | OSError, *, proxy: bool = False) -> str:
             "if that goes on, start pt-bridge again"
         )
     why = "no answer in time" if isinstance(error, TimeoutError) else str(error)
-    return f"a connection failed ({why}): {_suspects(proxy=proxy)}"
+    return f"a connection failed ({why}): {_suspects_of(error, proxy=proxy)}"
+
+
+def _suspects_of(error: ProtocolError | OSError, *, proxy: bool) -> str:
+    """Name what may be wrong; where both ends of the PT are held, we saw the wire."""
+    match error:
+        case Unresolved():
+            return (
+                "SS_REMOTE_HOST (shadowsocks calls it 'server') may be misspelt, or "
+                "this machine's DNS down or censored; an IP address needs none"
+            )
+        case Unreached(errno=errno.ECONNREFUSED):
+            return (
+                "the server's machine is up, and nothing listens on SS_REMOTE_PORT "
+                "there: its shadowsocks or pt-bridge may be down, or the port wrong"
+            )
+        case Unreached():
+            return (
+                "the server's machine or this one's network may be down, "
+                "SS_REMOTE_HOST or SS_REMOTE_PORT wrong, or a firewall in between"
+            )
+        case HungUp(received=0) | Unanswered(received=0):
+            return (
+                "the server did not like what it saw, or somebody in between cut it: "
+                "the arguments (cert and the like) may be another server's, "
+                "SS_REMOTE_PORT another program's, or this machine's clock off by an "
+                "hour"
+            )
+        case HungUp() | Unanswered():
+            return (
+                "the server speaks, but not this transport with these arguments: "
+                "SS_REMOTE_PORT may be another program's, or the arguments (cert and "
+                "the like) cut or another server's"
+            )
+    return _suspects(proxy=proxy)
 
 
 def explain_host(error: OSError) -> str:

@@ -13,12 +13,14 @@ import time
 
 from pt_bridge.config import Config
 from pt_bridge.errors import ConfigError, PtBridgeError, TransportError
+from pt_bridge.own_options import BOTH
 from pt_bridge.port import bind
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from pt_bridge.protocol.address import Address
     from pt_bridge.scrubber import Scrubber
 
 STARTED = time.monotonic()
@@ -61,16 +63,24 @@ def run(read_config: Callable[[], Config]) -> int:
     config = None
     try:
         config = read_config()
-        port = None
-        if not config.server:
-            port = bind(config.local, before_waiting=_stop_at_once_when_asked)
+        ports = [
+            bind(address, before_waiting=_stop_at_once_when_asked)
+            for address in _outer(config)
+        ]
     except ConfigError as error:
         return _fail(error, error.exit_code, config)
     _stop_at_once_when_asked()
-    return _run(config, port)
+    return _run(config, ports)
 
 
-def _run(config: Config, port: int | None) -> int:
+def _outer(config: Config) -> list[Address]:
+    """Give where we listen ourselves, before anything else is done."""
+    if not config.server:
+        return [config.local]
+    return config.remotes if config.hold == BOTH else []
+
+
+def _run(config: Config, ports: list[int]) -> int:
     import asyncio
 
     from pt_bridge import log
@@ -83,7 +93,7 @@ def _run(config: Config, port: int | None) -> int:
         if config.logfile is not None:
             _add_log_file(config, scrub)
         with asyncio.Runner() as runner:
-            runner.run(_bridge(config, scrub, port))
+            runner.run(_bridge(config, scrub, ports))
     except (ConfigError, TransportError) as error:
         failure, code = error, error.exit_code
     except Exception:
@@ -99,7 +109,7 @@ def _run(config: Config, port: int | None) -> int:
     return 0 if failure is None else _fail(failure, code, config, scrub)
 
 
-async def _bridge(config: Config, scrub: Scrubber, port: int | None) -> None:
+async def _bridge(config: Config, scrub: Scrubber, ports: list[int]) -> None:
     import asyncio
     import socket
 
@@ -107,15 +117,19 @@ async def _bridge(config: Config, scrub: Scrubber, port: int | None) -> None:
     from pt_bridge.bridge import Bridge
 
     bridge: Bridge
-    if port is None:
+    socks = [socket.socket(fileno=port) for port in ports]
+    if config.server:
+        from pt_bridge.held_server import HeldServerBridge
         from pt_bridge.server import ServerBridge
 
-        bridge = ServerBridge(config, os.environb, scrub)
+        if socks:
+            bridge = HeldServerBridge(config, os.environb, scrub, socks)
+        else:
+            bridge = ServerBridge(config, os.environb, scrub)
     else:
         from pt_bridge.client import ClientBridge
 
-        sock = socket.socket(fileno=port)
-        bridge = ClientBridge(config, os.environb, sock)
+        bridge = ClientBridge(config, os.environb, scrub, socks)
     loop = asyncio.get_running_loop()
     for number in signals.stopping():
         is_interrupt = number == signals.INTERRUPT

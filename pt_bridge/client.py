@@ -10,23 +10,31 @@ from typing import TYPE_CHECKING, NoReturn
 from pt_bridge import causes, resolver, state
 from pt_bridge.bridge import Bridge
 from pt_bridge.connection import reset
-from pt_bridge.dial import dial
+from pt_bridge.dial import dial, reach
 from pt_bridge.errors import ArgumentsRejected, ProtocolError, ProxyRefused
+from pt_bridge.held_dial import Ends, dial_held
 from pt_bridge.listener import Listener
 from pt_bridge.log import logger
+from pt_bridge.own_options import BOTH, PLAIN
+from pt_bridge.port import explain
 from pt_bridge.protocol import environment, socks4, socks5
 from pt_bridge.protocol.address import Address, Alternatives
+from pt_bridge.socks_proxy import SocksProxy
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from pt_bridge.child import Child
     from pt_bridge.config import Config
     from pt_bridge.errors import Died
+    from pt_bridge.protocol.socks5 import Handshake
+    from pt_bridge.scrubber import Scrubber
 
 # A user gives up before a PT does: when to say that there is no answer yet (seconds).
 SLOW = 10.0
+# How long the user's proxy may take to reach the server (seconds).
+PROXY_LIMIT = 30.0
 
 
 class ClientBridge(Bridge):
@@ -36,54 +44,88 @@ class ClientBridge(Bridge):
         self,
         config: Config,
         variables: Mapping[bytes, bytes],
-        sock: socket.socket,
+        scrubber: Scrubber,
+        socks: Sequence[socket.socket],
     ) -> None:
         """Make a bridge; `run` builds it up and takes it down again.
 
         Args:
             config: what the user asks for.
             variables: our environment.
-            sock: where the host connects to, listening already; the bridge owns it.
+            scrubber: learns the secrets that are made for the PT.
+            socks: where the host connects to, listening already; the bridge owns them.
         """
         super().__init__(config, variables)
+        self._scrubber = scrubber
         self._listener = Listener(
             self._loop,
-            sock,
+            socks,
             self._deliver,
             logger.warning,
             budget=self._tunnels.budget,
             patience=config.start_timeout,
         )
-        self._alternatives = Alternatives(config.remotes)
+        self._alternatives = Alternatives(config.servers)
         self._failures = causes.Complaints()
         self._silences = causes.Complaints()
         self._proxy_host = ""
         self._has_proxy = config.upstream_proxy is not None
+        self._proxy: SocksProxy | None = None
 
     async def _serve(self) -> NoReturn:
         with self._listener, self._tunnels:
             await self._keep_carrying()
 
     async def _carry(self) -> Died:
-        with self._folder() as folder:
+        try:
+            return await self._carry_through_one()
+        except ProxyRefused as error:
+            if self._hold != BOTH or self._has_proxy:
+                raise
+            logger.warning("%s: it gets the wire to itself (as with hold=plain)", error)
+            self._hold = PLAIN
+        return await self._carry_through_one()
+
+    async def _carry_through_one(self) -> Died:
+        async with contextlib.AsyncExitStack() as stack:
+            folder = stack.enter_context(self._folder())
+            self._proxy = self._own_proxy(stack)
             variables = environment.client(
                 self._config.transport,
                 state=os.fsencode(folder),
                 proxy=await self._proxy_url(),
             )
-            async with self._pt(variables) as child:
-                await child.ready(self._config.start_timeout)
-                self._report_ready(
-                    child.launch, f"listening on port {self._config.local.port}"
+            child = await stack.enter_async_context(self._pt(variables))
+            await child.ready(self._config.start_timeout)
+            if self._proxy is not None and child.launch.protocol == "socks4":
+                raise ProxyRefused(
+                    f"{child.launch.program} speaks SOCKS4, which has no names to tell "
+                    f"one tunnel's connection from another's"
                 )
-                return await self._carry_until_death(child)
+            self._report_ready(
+                child.launch, f"listening on port {self._config.local.port}"
+            )
+            return await self._carry_until_death(child)
 
     def _folder(self) -> contextlib.AbstractContextManager[str]:
         if self._config.state is None:
             return state.temporary(self._variables)
         return contextlib.nullcontext(state.persistent(self._config, self._variables))
 
+    def _own_proxy(self, stack: contextlib.AsyncExitStack) -> SocksProxy | None:
+        """Be the proxy that the PT calls, where its wire side is held."""
+        if self._hold != BOTH:
+            return None
+        try:
+            proxy = SocksProxy(self._loop)
+        except OSError as error:
+            raise explain(error.errno or 0, 0) from None
+        self._scrubber.add(secrets=proxy.credentials)
+        return stack.enter_context(proxy)
+
     async def _proxy_url(self) -> str | None:
+        if self._proxy is not None:
+            return self._proxy.url
         proxy = self._config.upstream_proxy
         if proxy is None:
             return None
@@ -115,14 +157,18 @@ class ClientBridge(Bridge):
 
     def _deliver(self, near: socket.socket) -> None:
         """Dial the PT for a connection that is due."""
-        self._start_dialling(self._dials, self._dial_alternatives(), near)
+        self._start_dialling(
+            self._dials,
+            self._dial_alternatives(),
+            lambda ends: self._dialled(near, ends),
+        )
 
-    def _dialled(self, near: socket.socket, far: socket.socket | None) -> None:
-        if far is not None and self._listener.is_open:
-            self._join(near, far)
+    def _dialled(self, near: socket.socket, ends: Ends | None) -> None:
+        if ends is not None and self._listener.is_open and ends.can_be_joined:
+            self._join(near, ends.plain, ends.wire)
             return
-        if far is not None:
-            far.close()
+        if ends is not None:
+            ends.drop()
         if self._pt_has_died() and not self._stopping:
             self._listener.park()  # we are not told of the death yet, perhaps
             self._listener.take_back(near)
@@ -137,7 +183,7 @@ class ClientBridge(Bridge):
     def _refuse_new(self) -> None:
         self._listener.close()
 
-    async def _dial_alternatives(self) -> socket.socket | None:
+    async def _dial_alternatives(self) -> Ends | None:
         """Dial the server; give the connection, or None."""
         slow = self._loop.call_later(SLOW, self._complain_of_silence)
         try:
@@ -151,7 +197,7 @@ class ClientBridge(Bridge):
             slow.cancel()
         return None
 
-    async def _dial_in_turn(self) -> socket.socket:
+    async def _dial_in_turn(self) -> Ends:
         """Dial the server's addresses in turn, the one that last worked first.
 
         Raises:
@@ -160,28 +206,51 @@ class ClientBridge(Bridge):
         failure: ProtocolError | OSError | None = None
         for remote in self._alternatives:
             try:
-                sock = await self._dial(remote)
+                ends = await self._dial(remote)
             except ArgumentsRejected:
                 raise  # they are the same for all
             except (ProtocolError, OSError) as error:
                 failure = error
             else:
                 self._alternatives.worked(remote)
-                return sock
+                return ends
         assert failure is not None  # there is at least one address
         raise failure
 
-    async def _dial(self, remote: Address) -> socket.socket:
+    async def _dial(self, remote: Address) -> Ends:
         assert self._child is not None  # the listener is open
-        launch = self._child.launch
-        assert launch.address is not None  # the PT is ready
-        arguments = self._config.encoded_arguments
-        if launch.protocol == "socks4":
+        listener = self._child.launch.address
+        assert listener is not None  # the PT is ready
+        if self._proxy is None:
+            return Ends(await dial(listener, await self._handshake(remote)), None)
+        return await dial_held(
+            listener,
+            lambda name: self._held_handshake(Address(name, remote.port)),
+            proxy=self._proxy,
+            reach=lambda: self._reach(remote),
+            make_wire=self._tunnels.wire,
+        )
+
+    async def _handshake(self, remote: Address) -> Handshake:
+        """Ask the PT for the server itself."""
+        assert self._child is not None  # as above
+        if self._child.launch.protocol == "socks4":
             remote = (await resolver.resolve(remote))[0]
-            handshake = socks4.connect(remote, arguments)
-        else:
-            handshake = socks5.connect(remote, arguments)
-        return await dial(launch.address, handshake)
+            return socks4.connect(remote, self._config.encoded_arguments)
+        return socks5.connect(remote, self._config.encoded_arguments)
+
+    def _held_handshake(self, target: Address) -> Handshake:
+        """Ask the PT for a name that is ours."""
+        return socks5.connect(target, self._config.arguments_for(target))
+
+    async def _reach(self, remote: Address) -> socket.socket:
+        """Connect to the server, through the user's proxy where there is one."""
+        proxy = self._config.upstream_proxy
+        if proxy is None:
+            return await reach(remote)
+        from pt_bridge import upstream  # its library takes a while to import
+
+        return await upstream.connect(proxy, remote, limit=PROXY_LIMIT)
 
     def _complain_of_silence(self) -> None:
         text = causes.explain_silence(SLOW, proxy=self._has_proxy)

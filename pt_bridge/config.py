@@ -15,7 +15,7 @@ from pt_bridge.protocol.address import (
 )
 from pt_bridge.protocol.args import encode_client
 from pt_bridge.protocol.options import parse
-from pt_bridge.transports import PROGRAMS, TRANSPORTS, side_of
+from pt_bridge.transports import BY_ADDR, PROGRAMS, TRANSPORTS, side_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,6 +36,8 @@ ADDRESS_VARIABLES = (REMOTE_HOST, REMOTE_PORT, LOCAL_HOST, LOCAL_PORT)
 
 # Android adds this to every plugin's options.
 HOST_OPTIONS = frozenset({"__android_vpn"})
+# The names that a PT held at both ends is asked for have so many characters.
+HELD_NAME_LENGTH = 40
 # pt-spec 3.1
 METHOD_CHARACTERS = frozenset(
     "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_"
@@ -48,7 +50,7 @@ class Config:
     Attributes:
         plugin: started by a shadowsocks host, not by hand.
         server: the role.
-        remote_hosts: SS_REMOTE_HOST; for a server, exactly one.
+        remote_hosts: SS_REMOTE_HOST; for a server whose PT listens there, exactly one.
         remote_port: SS_REMOTE_PORT.
         local: SS_LOCAL_HOST and SS_LOCAL_PORT.
         transport: the PT method.
@@ -56,9 +58,12 @@ class Config:
         encoded_arguments: the same for SOCKS, at most 510 bytes; b"" for a server.
         programs: names of executables to look for, or the one path of the owner's.
         state: the PT's folder, relative to the state directory or absolute, or None.
-        hold: which ends of the PT are held: ``plain`` or ``none``.
+        hold: which ends of the PT are held: ``both``, ``plain`` or ``none``.
+        held: where both are, how a tunnel is told from the others, one of the
+            catalogue's ``BY_``; else "".
         upstream_proxy: the user's proxy, or None.
-        linger: seconds that a half-closed tunnel may stay silent.
+        linger: seconds that a half-closed tunnel may stay silent, or None for what is
+            usual.
         idle: seconds that any tunnel may stay silent, or None for no limit.
         restarts: how many deaths of the PT are forgiven.
         start_timeout: seconds that the PT may take to be ready.
@@ -71,6 +76,7 @@ class Config:
     __slots__ = (
         "arguments",
         "encoded_arguments",
+        "held",
         "hold",
         "idle",
         "linger",
@@ -119,11 +125,11 @@ class Config:
         own_options.check_side(own, SERVER if self.server else CLIENT)
         self._read_addresses(texts)
         self._read_transport(own, owners_word=flags)
+        self._read_hold(own)
         self._read_settings(own, owners_word=flags)
 
     def _read_addresses(self, texts: Mapping[bytes, str]) -> None:
-        hosts = _checked(REMOTE_HOST, parse_hosts, texts)
-        self.remote_hosts = [_bind_host(hosts)] if self.server else hosts
+        self.remote_hosts = _checked(REMOTE_HOST, parse_hosts, texts)
         self.remote_port = _checked(REMOTE_PORT, parse_port, texts)
         self.local = Address(
             _checked(LOCAL_HOST, parse_host, texts),
@@ -146,23 +152,52 @@ class Config:
             arguments.check_needs(*known, server=self.server)
             self.warnings = arguments.warnings(*known, server=self.server)
         self.encoded_arguments = b""
+
+    def _read_hold(self, own: Values) -> None:
+        side = side_of(self.transport, server=self.server)
+        held = side.held if side is not None else ""
+        if held == BY_ADDR and arguments.address(self.arguments) is None:
+            held = ""
+        shapes_packets = dict(reversed(self.arguments)).get("iat-mode", "0") != "0"
+        self.hold = own_options.hold(
+            own,
+            SERVER if self.server else CLIENT,
+            can_hold_both=bool(held),
+            is_usual=not shapes_packets,
+        )
+        self.held = held if self.hold == own_options.BOTH else ""
+        if self.held and shapes_packets:
+            self.warnings.append(
+                "hold=both merges the packets that iat-mode shapes: leave hold= out, "
+                "or set iat-mode=0"
+            )
+        if self.server and not self.held:
+            self.remote_hosts = [_bind_host(self.remote_hosts)]
         if not self.server:
-            try:
-                self.encoded_arguments = encode_client(self.arguments)
-            except ProtocolError as error:
-                raise OptionsError(f"the plugin options: {error}") from None
+            self._check_arguments_fit()
+
+    def _check_arguments_fit(self) -> None:
+        place = Address("x" * HELD_NAME_LENGTH, self.remote_port)
+        given = self.arguments
+        if self.held == BY_ADDR:
+            given = arguments.with_address(given, place)
+        try:
+            encode_client(given)
+            self.encoded_arguments = encode_client(self.arguments)
+        except ProtocolError as error:
+            raise OptionsError(f"the plugin options: {error}") from None
 
     def _read_settings(self, own: Values, owners_word: Collection[str]) -> None:
-        self.hold = own_options.hold(own, SERVER if self.server else CLIENT)
         own_options.check_times(own, self.hold)
         self.restarts = own_options.restarts(own)
-        self.upstream_proxy = own_options.proxy(own)
-        self.linger = own_options.seconds(own, "linger", own_options.DEFAULT_LINGER)
-        self.idle = own_options.seconds(own, "idle", 0.0) or None
-        self.start_timeout = own_options.seconds(
-            own, "start-timeout", own_options.DEFAULT_START_TIMEOUT
+        self.upstream_proxy = own_options.proxy(own, self.hold)
+        self.linger = own_options.seconds(own, "linger")
+        self.idle = own_options.seconds(own, "idle") or None
+        self.start_timeout = (
+            own_options.seconds(own, "start-timeout")
+            or own_options.DEFAULT_START_TIMEOUT
         )
-        if not self.start_timeout:
+        if own_options.seconds(own, "start-timeout") == 0.0:
             raise OptionsError("start-timeout= must be more than 0 seconds")
         self.loglevel = (
             own_options.choice(own, "loglevel", own_options.LOG_LEVELS)
@@ -182,6 +217,21 @@ class Config:
     def remotes(self) -> list[Address]:
         """The addresses that SS_REMOTE_HOST and SS_REMOTE_PORT name, in order."""
         return [Address(host, self.remote_port) for host in self.remote_hosts]
+
+    @property
+    def servers(self) -> list[Address]:
+        """The addresses that a client's connections go to, in order.
+
+        Where both ends of the PT are held, and its arguments name one, it is that.
+        """
+        named = arguments.address(self.arguments) if self.held == BY_ADDR else None
+        return self.remotes if named is None else [named]
+
+    def arguments_for(self, target: Address) -> bytes:
+        """Encode the arguments with which a client's PT asks for a target."""
+        if self.held != BY_ADDR:
+            return self.encoded_arguments
+        return encode_client(arguments.with_address(self.arguments, target))
 
 
 def variables_from_flags(

@@ -57,3 +57,20 @@ def unsent(sock: socket.socket) -> int:
         return 0
     answer = fcntl.ioctl(sock, termios.TIOCOUTQ, bytes(4))
     return int.from_bytes(answer, sys.byteorder)
+
+
+def unread(sock: socket.socket) -> int:
+    """Give how many bytes have come that nobody has read yet."""
+    import fcntl
+    import termios
+
+    answer = fcntl.ioctl(sock, termios.FIONREAD, bytes(4))
+    return int.from_bytes(answer, sys.byteorder)
+
+
+def answer(sock: socket.socket, word: bytes) -> bool:
+    """Send the few bytes that end a handshake; tell whether they were taken."""
+    try:
+        return sock.send(word) == len(word)
+    except OSError:  # it has hung up
+        return False

@@ -1,4 +1,4 @@
-"""Connect: through the PT's SOCKS listener, or to a program of this machine."""
+"""Connect: through the PT's SOCKS listener, to a program here, or to the server."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ import os
 import socket
 from typing import TYPE_CHECKING
 
+from pt_bridge import resolver
 from pt_bridge.connection import prepare
 from pt_bridge.conversation import Conversation
+from pt_bridge.errors import Unreached, Unresolved
 
 if TYPE_CHECKING:
     from pt_bridge.protocol.address import Address
@@ -17,6 +19,9 @@ if TYPE_CHECKING:
 
 # PTs give a server 60 s to answer and say so then (conformance SK-11).
 DIAL_LIMIT = 90.0
+# How long one address of the server may take to answer, where we connect to it
+# ourselves (seconds).
+CONNECT_LIMIT = 20.0
 # Between two tries to reach a program that does not listen yet (seconds).
 RETRY = 0.05
 
@@ -81,6 +86,44 @@ async def connect(address: Address, *, patience: float, limit: float) -> socket.
             else:
                 return sock
             await asyncio.sleep(RETRY)
+
+
+async def reach(server: Address, *, limit: float = CONNECT_LIMIT) -> socket.socket:
+    """Connect to the server, over the Internet.
+
+    Args:
+        server: its name is resolved, and its addresses tried in turn.
+        limit: how long each may take, in seconds.
+
+    Raises:
+        Unresolved: it has none.
+        Unreached: none answers; the last one's error.
+    """
+    try:
+        found = await resolver.resolve(server)
+    except OSError as error:
+        why = str(error.strerror or error).lower()
+        raise Unresolved(f"the server's name cannot be resolved: {why}") from None
+    failure = 0
+    for address in found:
+        sock = None
+        try:
+            sock = _socket_for(address)
+            async with asyncio.timeout(limit):
+                await _connect(sock, (address.host, address.port))
+        except OSError as error:  # no answer in time among them
+            failure = error.errno or errno.ETIMEDOUT
+            if sock is not None:
+                sock.close()
+        except BaseException:
+            if sock is not None:
+                sock.close()
+            raise
+        else:
+            return sock
+    raise Unreached(
+        f"the server cannot be reached: {os.strerror(failure).lower()}", failure
+    )
 
 
 def _socket_for(address: Address) -> socket.socket:

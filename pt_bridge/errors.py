@@ -145,3 +145,45 @@ class ArgumentsRejected(ProtocolError):
 
 class ConnectRefused(ProtocolError):
     """Raised when the PT did not reach the server."""
+
+
+class Unresolved(ProtocolError):
+    """Raised when the server's name has no address."""
+
+
+class Unreached(ProtocolError):
+    """Raised when no TCP connection to the server could be made.
+
+    Attributes:
+        errno: the system's word for it; ETIMEDOUT where there was no answer.
+    """
+
+    def __init__(self, text: str, number: int) -> None:
+        super().__init__(text)
+        self.errno = number
+
+
+class HungUp(ProtocolError):
+    """Raised when the server ended the connection while the PTs shook hands.
+
+    Attributes:
+        was_reset: whether it was a reset, and no end.
+        received: the bytes that had come from it.
+    """
+
+    def __init__(self, text: str, *, was_reset: bool, received: int) -> None:
+        super().__init__(text)
+        self.was_reset = was_reset
+        self.received = received
+
+
+class Unanswered(ProtocolError):
+    """Raised when the server took the connection, and the PT gave it up then.
+
+    Attributes:
+        received: the bytes that had come from it.
+    """
+
+    def __init__(self, text: str, *, received: int) -> None:
+        super().__init__(text)
+        self.received = received

@@ -84,6 +84,24 @@ def is_ending(process_stat: int | None) -> bool:
     return fields[0] in (b"Z", b"X") or bool(int(fields[FLAGS_FIELD]) & PF_EXITING)
 
 
+def is_asleep(pid: int) -> bool:
+    """Tell whether a process does nothing at all: every thread of it waits.
+
+    One that has just read something works on it, and so does not sleep. Where that
+    cannot be known, nothing sleeps.
+    """
+    tasks = f"/proc/{pid}/task"
+    try:
+        for thread in os.listdir(tasks):
+            with open(f"{tasks}/{thread}/stat", "rb", buffering=0) as stat:
+                state = stat.read(STAT_SIZE).rpartition(b")")[2].split(None, 1)[0]
+            if state != b"S":
+                return False
+    except (OSError, IndexError):  # no /proc; it has ended; no descriptor is left
+        return False
+    return True
+
+
 def watch_process(
     loop: asyncio.AbstractEventLoop,
     pid: int,

@@ -1,4 +1,4 @@
-"""The outer port: accept, and park what comes before it can be carried on."""
+"""The outer ports: accept, and park what comes before it can be carried on."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pt_bridge.connection import is_dead, prepare, reset
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from types import TracebackType
     from typing import Protocol
 
@@ -35,7 +35,7 @@ OUT_OF_DESCRIPTORS = frozenset({errno.EMFILE, errno.ENFILE})
 
 
 class Listener:
-    """Accepts on the outer port for as long as its block lasts.
+    """Accepts on the outer port, or on several, for as long as its block lasts.
 
     A connection is parked until its first byte, or for 250 ms: hosts test a plugin with
     connections that never carry anything, and those must not reach the network. One
@@ -46,7 +46,7 @@ class Listener:
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
-        sock: socket.socket,
+        socks: Sequence[socket.socket],
         deliver: Callable[[socket.socket], None],
         complain: Callable[[str], None],
         *,
@@ -58,7 +58,7 @@ class Listener:
 
         Args:
             loop: the event loop.
-            sock: a listening socket, which it owns from now on.
+            socks: listening sockets, which it owns from now on.
             deliver: gets each connection that is due, and owns it.
             complain: gets a sentence for the log when accepting pauses.
             budget: how many connections may be parked or delivered at once; `release`
@@ -68,8 +68,9 @@ class Listener:
             call_later: the clock; without it, the loop's own.
         """
         self._loop = loop
-        sock.setblocking(False)
-        self._sock = sock
+        for sock in socks:
+            sock.setblocking(False)
+        self._socks = tuple(socks)
         self._deliver = deliver
         self._complain = complain
         self._budget = budget
@@ -96,10 +97,11 @@ class Listener:
         self.close()
 
     def close(self) -> None:
-        """Close the port, and reset what is still parked; safe to call again."""
+        """Close the ports, and reset what is still parked; safe to call again."""
         self._closed = True
         self._pause()
-        self._sock.close()
+        for sock in self._socks:
+            sock.close()
         for parked in list(self._parked):
             parked.drop()
 
@@ -138,7 +140,8 @@ class Listener:
     def _accept_more(self) -> None:
         self._resume = None
         self._accepting = True
-        self._loop.add_reader(self._sock.fileno(), self._accept)
+        for sock in self._socks:
+            self._loop.add_reader(sock.fileno(), self._accept, sock)
 
     def _pause(self) -> None:
         if self._resume is not None:
@@ -146,9 +149,10 @@ class Listener:
             self._resume = None
         if self._accepting:
             self._accepting = False
-            self._loop.remove_reader(self._sock.fileno())
+            for sock in self._socks:
+                self._loop.remove_reader(sock.fileno())
 
-    def _accept(self) -> None:
+    def _accept(self, listening: socket.socket) -> None:
         for _ in range(ACCEPTS_AT_ONCE):
             if self._delivered + len(self._parked) >= self._budget:
                 self._pause()
@@ -158,7 +162,7 @@ class Listener:
                 )
                 return
             try:
-                sock, _ = self._sock.accept()
+                sock, _ = listening.accept()
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
                 self._complained = False  # all who waited are in
                 return

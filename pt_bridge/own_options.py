@@ -24,19 +24,19 @@ CLIENT, SERVER = "client", "server"
 ARGUMENT_PREFIX = "arg-"
 
 DEFAULT_START_TIMEOUT = 30.0
-DEFAULT_LINGER = 10.0
 MAX_SECONDS = 86_400
 MAX_SECONDS_DIGITS = 9
 LOG_LEVELS = ("error", "warning", "info", "debug")
 DEFAULT_LOG_LEVEL = "info"
-HOLDS = ("both", "plain", "none")
-# Which ends of the PT this version can hold, per role, the usual one first.
-HOLD = {CLIENT: ("plain",), SERVER: ("none", "plain")}
+BOTH, PLAIN, NONE = "both", "plain", "none"
+HOLDS = (BOTH, PLAIN, NONE)
 DEFAULT_RESTARTS = 5
 MAX_RESTARTS = 1000
 MAX_RESTARTS_DIGITS = 4
-# What PTs take in TOR_PT_PROXY (pt-spec 3.2.2).
-PROXY_SCHEMES = ("socks5", "socks4a", "http")
+# What PTs take in TOR_PT_PROXY (pt-spec 3.2.2), and what we take besides where we dial
+# ourselves.
+PT_PROXY_SCHEMES = ("socks5", "socks4a", "http")
+PROXY_SCHEMES = (*PT_PROXY_SCHEMES, "socks4")
 
 
 class OwnOption:
@@ -76,19 +76,20 @@ OPTIONS = {
             "upstream-proxy",
             CLIENT,
             "URL",
-            "reach the server through socks5|socks4a|http://[user:pass@]host:port",
+            "reach the server through socks5|socks4a|socks4|http://[user:pass@]host:port",
         ),
         OwnOption(
             "hold",
             "",
             "ENDS",
-            "the ends of the PT that pt-bridge holds: plain, or none (server, usual)",
+            "the ends of the PT that pt-bridge holds: both, plain, or none (server)",
         ),
         OwnOption(
             "linger",
             "",
             "SECONDS",
-            "how long a half-closed tunnel may stay silent (10)",
+            "how long a half-closed tunnel may stay silent (60; 10 where the host is "
+            "not on this machine)",
         ),
         OwnOption(
             "idle", "", "SECONDS", "how long any tunnel may stay silent (no limit)"
@@ -183,15 +184,28 @@ def choice(values: Values, key: str, allowed: Sequence[str]) -> str | None:
     return value
 
 
-def hold(values: Values, role: str) -> str:
-    """Give which ends of the PT are held, of those that this version can for a role."""
+def hold(values: Values, role: str, *, can_hold_both: bool, is_usual: bool) -> str:
+    """Give which ends of the PT are held.
+
+    Args:
+        values: the options.
+        role: ``client`` or ``server``.
+        can_hold_both: whether the transport lets both ends be held.
+        is_usual: whether that is what one gets without asking.
+    """
     value = choice(values, "hold", HOLDS)
     if value is None:
-        return HOLD[role][0]
-    if value not in HOLD[role]:
+        return BOTH if can_hold_both and is_usual else PLAIN
+    if value == NONE and role == CLIENT:
         raise OptionsError(
-            f"hold={value} is not available on the {role} side in this version: leave "
-            f"it out, or write hold={' or hold='.join(HOLD[role])}"
+            "hold=none is for servers: a client needs pt-bridge on the side of "
+            "shadowsocks, so leave it out, or write hold=plain"
+        )
+    if value == BOTH and not can_hold_both:
+        raise OptionsError(
+            "hold=both is not possible with this transport: its tunnels are not one "
+            "connection each, or cannot be told apart; leave it out, or write "
+            "hold=plain"
         )
     return value
 
@@ -215,11 +229,14 @@ def restarts(values: Values) -> int:
     return int(value)
 
 
-def seconds(values: Values, key: str, default: float) -> float:
-    """Give the value of an option in seconds, 0 to 86,400, fractions allowed."""
+def seconds(values: Values, key: str) -> float | None:
+    """Give the value of an option in seconds, 0 to 86,400, or None without it.
+
+    Fractions are allowed.
+    """
     value = values.get(key)
     if value is None:
-        return default
+        return None
     whole, point, fraction = value.partition(".")
     if (
         not (value.isascii() and whole.isdigit() and len(value) <= MAX_SECONDS_DIGITS)
@@ -259,8 +276,13 @@ def owner_only(key: str) -> OptionsError:
     )
 
 
-def proxy(values: Values) -> Proxy | None:
+def proxy(values: Values, hold: str) -> Proxy | None:
     """Give the user's proxy, or None without one (pt-spec 3.2.2).
+
+    Args:
+        values: the options.
+        hold: which ends of the PT are held: where it dials by itself, it is the PT that
+            must know the kind of proxy.
 
     Raises:
         OptionsError: it is not a URL that PTs take; the URL is not shown.
@@ -274,6 +296,12 @@ def proxy(values: Values) -> Proxy | None:
         raise OptionsError(
             f"upstream-proxy= must begin with one of: "
             f"{', '.join(f'{known}://' for known in PROXY_SCHEMES)}"
+        )
+    if scheme not in PT_PROXY_SCHEMES and hold != BOTH:
+        raise OptionsError(
+            f"upstream-proxy={scheme}:// needs hold=both, for PTs cannot speak it: "
+            f"begin it with one of: "
+            f"{', '.join(f'{known}://' for known in PT_PROXY_SCHEMES)}"
         )
     user, colon, password = userinfo.partition(":")
     if at and not (user and colon and password and is_printable(userinfo)):

@@ -41,7 +41,7 @@ def bind(
     """Listen on an address, and on nothing wider.
 
     Args:
-        address: where; a name is resolved, and its first address taken.
+        address: where; a name is resolved, and its first address taken, IPv4 first.
         patience: how long to try again while the port is in use, in seconds.
         before_waiting: called once, before the second try.
 
@@ -70,11 +70,14 @@ def bind(
 
 
 def _listen(address: Address) -> int:
-    family, kind, protocol, _, place = _socket.getaddrinfo(
+    found = _socket.getaddrinfo(
         address.host.encode(),  # a str would go through a codec that is slow to import
         address.port,
         type=_socket.SOCK_STREAM,
-    )[0]
+    )
+    # False comes first.
+    found.sort(key=lambda each: each[0] != _socket.AF_INET)
+    family, kind, protocol, _, place = found[0]
     sock = _socket.socket(family, kind, protocol)
     try:
         sock.setsockopt(_socket.SOL_SOCKET, _socket.SO_REUSEADDR, 1)

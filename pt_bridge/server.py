@@ -1,9 +1,10 @@
-"""The server's side: the PT listens, and a connection of its goes on to the host.
+"""The server's side where the PT listens, and its connections go on to the host.
 
 ``hold=none``: the PT connects to the host by itself, and no byte passes through us; we
 give it its addresses and a place for its identity, tell the operator what clients must
 use, and see that neither of us outlives the other. ``hold=plain``: the PT brings its
 connections to us (`pt_bridge.orport`), and a tunnel joins each with one to the host.
+With ``hold=both`` we listen in the PT's place, too: `pt_bridge.held_server`.
 """
 
 from __future__ import annotations
@@ -16,10 +17,13 @@ from typing import TYPE_CHECKING, NoReturn
 from pt_bridge import arguments, causes, identity, resolver, state
 from pt_bridge.bridge import Bridge
 from pt_bridge.callback import HANDSHAKE_LIMIT
+from pt_bridge.connection import answer
 from pt_bridge.dial import connect
 from pt_bridge.errors import TransportError, UsageError
+from pt_bridge.held_dial import Ends
 from pt_bridge.log import STDERR, logger, say
 from pt_bridge.orport import OrPort
+from pt_bridge.own_options import BOTH, NONE
 from pt_bridge.port import explain, explain_text
 from pt_bridge.protocol import environment, extorport
 from pt_bridge.protocol.address import Address, is_wildcard
@@ -33,6 +37,7 @@ if TYPE_CHECKING:
     from pt_bridge.errors import Died
     from pt_bridge.protocol.launch import Launch
     from pt_bridge.scrubber import Scrubber
+    from pt_bridge.wire import Wire
 
 # shadowsocks's server starts its plugin before it listens: how long to wait for it
 # (seconds; conformance EO-09).
@@ -63,11 +68,15 @@ class ServerBridge(Bridge):
         self._refusals = causes.Complaints()
 
     async def _serve(self) -> NoReturn:
-        self._bind = await _one_ip("SS_REMOTE_HOST", self._config.remotes[0])
+        self._bind = await self._pt_address()
         local = _never_wildcard(self._config.local)
         self._host = await _one_ip("SS_LOCAL_HOST", local)
         with self._tunnels:
             await self._keep_carrying()
+
+    async def _pt_address(self) -> Address:
+        """Give where the PT is to listen."""
+        return await _one_ip("SS_REMOTE_HOST", self._config.remotes[0])
 
     async def _carry(self) -> Died:
         folder = state.persistent(self._config, self._variables)
@@ -82,27 +91,32 @@ class ServerBridge(Bridge):
                 self._config.transport,
                 state=os.fsencode(folder),
                 bind=self._bind,
-                orport=self._host if orport is None else orport.address,
-                cookie=None if orport is None else orport.cookie_path,
+                orport=self._host if self._hold != BOTH else None,
+                extended=None if orport is None else orport.address,
+                cookie="" if orport is None else orport.cookie_path,
                 arguments=self._config.arguments,
             )
             descriptors = [] if orport is None else [orport.cookie_file]
             async with _start_alone(folder):
                 pt = self._pt(variables, descriptors)
                 child = await stack.enter_async_context(pt)
-                await self._ready(child, self._bind.port)
+                await self._ready(child)
             self._announce(folder, child.launch, is_new=is_new)
             with contextlib.suppress(OSError):  # it was there a moment ago
                 self._identity = identity.read(folder)
-            self._report_ready(child.launch, f"serving port {self._bind.port}")
+            self._report_ready(child.launch, f"serving port {self._config.remote_port}")
             try:
+                self._let_in()
                 return await child.exited()
             finally:
                 self._cut()
 
+    def _let_in(self) -> None:
+        """Let clients in: the PT is ready."""
+
     async def _orport(self, stack: contextlib.AsyncExitStack) -> OrPort | None:
         """Be where the PT brings its connections, unless that is the host itself."""
-        if self._config.hold == "none":
+        if self._hold == NONE:
             return None
         self._dials = await stack.enter_async_context(asyncio.TaskGroup())
         try:
@@ -114,7 +128,14 @@ class ServerBridge(Bridge):
     def _called(self, far: socket.socket, request: extorport.Request) -> None:
         """Reach the host for a connection that the PT brings."""
         del request  # who the client is matters to nobody yet
-        self._start_dialling(self._dials, self._reach_host(), far)
+        self._start_reaching(far, None)
+
+    def _start_reaching(self, plain: socket.socket, wire: Wire | None) -> None:
+        self._start_dialling(
+            self._dials,
+            self._reach_host(),
+            lambda near: self._dialled(Ends(plain, wire), near),
+        )
 
     async def _reach_host(self) -> socket.socket | None:
         try:
@@ -125,18 +146,23 @@ class ServerBridge(Bridge):
             self._complain(self._refusals, causes.explain_host(error))
             return None
 
-    def _dialled(self, sock: socket.socket, reached: socket.socket | None) -> None:
-        if reached is None or self._stopping or self._pt_has_died():
-            with contextlib.suppress(OSError):
-                sock.send(extorport.DENY)
-            sock.close()
-            if reached is not None:
-                reached.close()
-        elif _says(sock, extorport.OKAY):
-            self._join(reached, sock)
+    def _dialled(self, ends: Ends, near: socket.socket | None) -> None:
+        """Join the PT with the host, if that was reached."""
+        if near is None:
+            self._deny(ends)
+        elif self._stopping or self._pt_has_died() or not ends.can_be_joined:
+            self._deny(ends)
+            near.close()
+        elif answer(ends.plain, extorport.OKAY):
+            self._join(near, ends.plain, ends.wire)
         else:
-            sock.close()
-            reached.close()
+            ends.plain.close()
+            near.close()
+
+    def _deny(self, ends: Ends) -> None:
+        """Turn the PT away; what it does to its client then is its own affair."""
+        answer(ends.plain, extorport.DENY)
+        ends.plain.close()
 
     def _restore(self, folder: str) -> None:
         """Give the next PT the keys of the one that died."""
@@ -150,11 +176,11 @@ class ServerBridge(Bridge):
                 ", ".join(restored),
             )
 
-    async def _ready(self, child: Child, port: int) -> None:
+    async def _ready(self, child: Child) -> None:
         try:
             await child.ready(self._config.start_timeout)
         except TransportError as error:
-            raise explain_text(error.reason, port) or error from error
+            raise explain_text(error.reason, self._bind.port) or error from error
 
     def _learn(self, launch: Launch) -> None:
         # At once: a line that the PT logs next may hold its secrets.
@@ -177,14 +203,6 @@ class ServerBridge(Bridge):
         if os.isatty(STDERR):
             # For the person who sits there; no log gets to see it.
             say(line)
-
-
-def _says(sock: socket.socket, word: bytes) -> bool:
-    """Say a word to the PT; tell whether it took it."""
-    try:
-        return sock.send(word) == len(word)
-    except OSError:  # it has hung up
-        return False
 
 
 def _never_wildcard(local: Address) -> Address:

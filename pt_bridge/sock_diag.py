@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from ipaddress import IPv4Address, IPv6Address
     from types import TracebackType
 
-FIN_WAIT1, FIN_WAIT2, LISTEN = 4, 5, 10  # include/net/tcp_states.h
+# include/net/tcp_states.h
+ESTABLISHED, FIN_WAIT1, FIN_WAIT2, CLOSE_WAIT, LISTEN = 1, 4, 5, 8, 10
 # The states of a connection whose end was sent, while the other side's was not.
 ENDED = frozenset({FIN_WAIT1, FIN_WAIT2})
 

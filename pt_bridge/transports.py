@@ -19,6 +19,10 @@ BASE64 = f"{BASE32}abcdefghijklmnopqrstuvwxyz0189+/"
 
 LYREBIRD, OBFS4PROXY = "lyrebird", "obfs4proxy"
 
+# How a tunnel is told from the others where its PT is held at both ends: a client's by
+# the SOCKS target, or by the argument `addr`; a server's by the client's address.
+BY_TARGET, BY_ADDR, BY_PEER = "target", "addr", "peer"
+
 
 class Shape:
     """What the value of an argument looks like.
@@ -47,9 +51,11 @@ class Side:
         needs: sets of arguments, one of which must be there whole; () for none.
         takes: every argument that it knows, those of `needs` included.
         shapes: what the values of some of them look like.
+        held: how a tunnel is told where both ends are held, or "" where they cannot be:
+            it is not one TCP connection, or nothing tells which.
     """
 
-    __slots__ = ("needs", "programs", "shapes", "takes")
+    __slots__ = ("held", "needs", "programs", "shapes", "takes")
 
     def __init__(
         self,
@@ -58,7 +64,9 @@ class Side:
         needs: Sequence[frozenset[str]] = (),
         takes: str = "",
         shapes: Mapping[str, Shape] = MappingProxyType({}),
+        held: str = "",
     ) -> None:
+        self.held = held
         self.shapes = shapes
         self.programs = tuple(programs)
         self.needs = tuple(needs)
@@ -101,8 +109,10 @@ OBFS4_SHAPES = {
 }
 
 TRANSPORTS = {
-    "obfs2": Transport(Side(BOTH, takes="shared-secret"), Side(BOTH)),
-    "obfs3": Transport(Side(BOTH), Side(BOTH)),
+    "obfs2": Transport(
+        Side(BOTH, takes="shared-secret", held=BY_TARGET), Side(BOTH, held=BY_PEER)
+    ),
+    "obfs3": Transport(Side(BOTH, held=BY_TARGET), Side(BOTH, held=BY_PEER)),
     "obfs4": Transport(
         Side(
             BOTH,
@@ -111,14 +121,21 @@ TRANSPORTS = {
                 _set("node-id", "public-key", "iat-mode"),
             ],
             shapes=OBFS4_SHAPES,
+            held=BY_TARGET,
         ),
-        Side(BOTH, takes="iat-mode node-id private-key drbg-seed", shapes=OBFS4_SHAPES),
+        Side(
+            BOTH,
+            takes="iat-mode node-id private-key drbg-seed",
+            shapes=OBFS4_SHAPES,
+            held=BY_PEER,
+        ),
     ),
     "scramblesuit": Transport(
         Side(
             BOTH,
             needs=[_set("password")],
             shapes={"password": Shape(32, BASE32, "32 characters of base32")},
+            held=BY_TARGET,
         )
     ),
     "meek": Transport(
@@ -141,6 +158,7 @@ TRANSPORTS = {
             (LYREBIRD, "webtunnel-client"),
             needs=[_set("url")],
             takes="addr servername utls sni-imitation ver",
+            held=BY_ADDR,
         ),
         Side(("webtunnel-server",), needs=[_set("url")]),
     ),

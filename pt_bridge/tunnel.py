@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 
     from pt_bridge.pump import PumpMaker
 
+# How long a half-closed tunnel may be silent where nothing else was asked for: where
+# the kernel tells that the host is alive, and where it does not (seconds).
+LINGER, BLIND_LINGER = 60.0, 10.0
 # How long the peer of a leg that is done with may take nothing of what it was sent, or
 # leave out its own EOF (seconds).
 DRAIN_LIMIT = 10.0
@@ -55,6 +58,7 @@ class Tunnel:
         "_ended",
         "_far",
         "_host_has_closed",
+        "_host_is_alive",
         "_host_is_gone",
         "_idle",
         "_linger",
@@ -76,7 +80,7 @@ class Tunnel:
         near: socket.socket,
         far: socket.socket,
         *,
-        linger: float,
+        linger: float | None,
         idle: float | None,
         pt_is_ending: Callable[[], bool],
         ended: Callable[[Tunnel], None],
@@ -90,7 +94,8 @@ class Tunnel:
             loop: the event loop.
             near: the connection to the host, non-blocking.
             far: the connection to the PT, non-blocking.
-            linger: seconds that the PT may be silent once the host has half-closed.
+            linger: seconds that the PT may be silent once the host has half-closed, or
+                None for what is usual.
             idle: seconds that both may be silent, or None for no limit.
             pt_is_ending: tells whether an EOF from the PT comes from its death.
             ended: called once, when both sockets are closed.
@@ -112,6 +117,7 @@ class Tunnel:
         self._down = pump(loop, far, near, self._down_ended)
         self._up_done = False
         self._pt_was_reset = False
+        self._host_is_alive = False
         self._host_is_gone = False
         self._pt_is_done = False
         self._seen = -1
@@ -128,10 +134,10 @@ class Tunnel:
         """The bytes that went through, in both directions."""
         return self._up.moved + self._down.moved
 
-    @property
-    def is_answered(self) -> bool:
-        """Whether the PT has ended, and the host was given all that came."""
-        return self._pt_is_done
+    def pt_died(self) -> None:
+        """Reset it, unless the PT had ended before: then the answer is whole."""
+        if not self._pt_is_done:
+            self.reset()
 
     def reset(self) -> None:
         """End both legs with a reset."""
@@ -195,7 +201,14 @@ class Tunnel:
                 self._host_is_gone = True
                 self._finish_far()
             case False:
+                self._host_is_alive = True
                 self._look = self._loop.call_later(wait, self._look_at_host, 2 * wait)
+
+    @property
+    def _lingering(self) -> float:
+        if self._linger is not None:
+            return self._linger
+        return LINGER if self._host_is_alive else BLIND_LINGER
 
     def _taken(self) -> int:
         """Give how many bytes the two peers have taken, as far as the kernel tells."""
@@ -204,7 +217,7 @@ class Tunnel:
 
     def _check_silence(self) -> None:
         """End a tunnel that was silent for too long, or look again later."""
-        limit = self._linger if self._up_done else self._idle
+        limit = self._lingering if self._up_done else self._idle
         assert limit is not None  # else nothing would have asked
         silent = self._loop.time() - max(self._up.last, self._down.last)
         if self._up_done:

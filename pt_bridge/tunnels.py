@@ -6,11 +6,13 @@ import contextlib
 from typing import TYPE_CHECKING
 
 from pt_bridge import kernel
+from pt_bridge.held_tunnel import HeldTunnel
 from pt_bridge.log import logger
 from pt_bridge.sock_diag import SockDiag, cannot_tell
 from pt_bridge.splice import MAX_PIPES, PipePool, pump_maker
 from pt_bridge.transports import COPYING
 from pt_bridge.tunnel import Tunnel
+from pt_bridge.wire import Wire
 
 if TYPE_CHECKING:
     import asyncio
@@ -19,12 +21,13 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from pt_bridge.config import Config
+    from pt_bridge.held_tunnel import Manners
 
 # Descriptors that are not for tunnels: the PT's pipes, the log, the event loop.
 RESERVED_DESCRIPTORS = 32
 # Of all descriptors, one in so many pairs may be a pipe that tunnels borrow.
 PIPES_SHARE = 16
-DESCRIPTORS_PER_TUNNEL = 2
+DESCRIPTORS_PER_TUNNEL, DESCRIPTORS_PER_HELD_TUNNEL = 2, 4
 
 
 class Tunnels:
@@ -59,10 +62,17 @@ class Tunnels:
             else cannot_tell  # what the PT holds back needs its time
         )
         self._pipes = PipePool(most=min(MAX_PIPES, limit // PIPES_SHARE))
+        self._pump = pump_maker(self._pipes)
         limit -= RESERVED_DESCRIPTORS + self._pipes.descriptors
-        self.budget = max(1, limit // DESCRIPTORS_PER_TUNNEL)
+        each = (
+            DESCRIPTORS_PER_HELD_TUNNEL
+            if config.hold == "both"
+            else DESCRIPTORS_PER_TUNNEL
+        )
+        self.budget = max(1, limit // each)
         self.opened = 0
-        self._open: set[Tunnel] = set()
+        self._open: set[Tunnel | HeldTunnel] = set()
+        self._wires: set[Wire] = set()
         self._moved = 0
         self._stack = contextlib.ExitStack()
 
@@ -109,24 +119,75 @@ class Tunnels:
             pt_is_ending=pt_is_ending,
             ended=self._tunnel_ended,
             host_has_closed=self._host_has_closed,
-            pump=pump_maker(self._pipes),
+            pump=self._pump,
         )
+        self._has_opened(tunnel)
+
+    def wire(
+        self, leg: socket.socket, net: socket.socket, ended: Callable[[Wire], None]
+    ) -> Wire:
+        """Join a PT's wire side with the net; both sockets are ours now.
+
+        Args:
+            leg: the connection to the PT.
+            net: the connection to the other machine.
+            ended: called if no tunnel began, once both are closed.
+        """
+
+        def forget(wire: Wire) -> None:
+            self._wires.discard(wire)
+            ended(wire)
+
+        wire = Wire(self._loop, leg, net, forget, pump=self._pump)
+        self._wires.add(wire)
+        return wire
+
+    def join_held(
+        self, near: socket.socket, plain: socket.socket, wire: Wire, manners: Manners
+    ) -> None:
+        """Let bytes flow from the host through all of a PT; the sockets are ours now.
+
+        Args:
+            near: the connection to the host.
+            plain: the connection to the PT on the host's side.
+            wire: its other side, which can be joined.
+            manners: what is known of the PT.
+        """
+        self._wires.discard(wire)
+        tunnel = HeldTunnel(
+            self._loop,
+            near,
+            plain,
+            wire,
+            linger=self._config.linger,
+            idle=self._config.idle,
+            manners=manners,
+            ended=self._tunnel_ended,
+            sock_diag=self._sock_diag,
+            pump=self._pump,
+        )
+        self._has_opened(tunnel)
+
+    def _has_opened(self, tunnel: Tunnel | HeldTunnel) -> None:
         self._open.add(tunnel)
         self.opened += 1
         logger.debug("= a tunnel is open, of %d", len(self._open))
 
     def cut(self) -> None:
         """Reset them all."""
+        for wire in list(self._wires):
+            wire.drop()
         for tunnel in list(self._open):
             tunnel.reset()
 
     def pt_died(self) -> None:
-        """Reset them, but for those that the PT had ended before: these are whole."""
+        """Reset them, but for what was whole before."""
+        for wire in list(self._wires):
+            wire.drop()
         for tunnel in list(self._open):
-            if not tunnel.is_answered:
-                tunnel.reset()
+            tunnel.pt_died()
 
-    def _tunnel_ended(self, tunnel: Tunnel) -> None:
+    def _tunnel_ended(self, tunnel: Tunnel | HeldTunnel) -> None:
         self._open.discard(tunnel)
         self._moved += tunnel.moved
         logger.debug("x a tunnel has ended after %d bytes", tunnel.moved)

@@ -66,8 +66,9 @@ def server(
     *,
     state: bytes,
     bind: Address,
-    orport: Address,
-    cookie: str | None = None,
+    orport: Address | None,
+    extended: Address | None = None,
+    cookie: str = "",
     arguments: Arguments,
 ) -> dict[bytes, bytes]:
     """Make the TOR_PT_* variables of a server (pt-spec 3.2.3).
@@ -76,21 +77,21 @@ def server(
         transport: the one transport to offer.
         state: the state directory, an absolute path.
         bind: where it listens, an IP address and a port.
-        orport: where it passes connections on to, an IP address and a port.
-        cookie: the path of the cookie file where that is an Extended ORPort, or None.
+        orport: where a PT that knows no Extended ORPort passes connections on to, an IP
+            address and a port; None where it must not.
+        extended: the Extended ORPort, likewise, or None without one.
+        cookie: the path of its cookie file.
         arguments: its own arguments; printable ASCII.
     """
     variables = _common(state)
     name = transport.encode("ascii")
     variables[b"TOR_PT_SERVER_TRANSPORTS"] = name
     variables[b"TOR_PT_SERVER_BINDADDR"] = name + b"-" + str(bind).encode("ascii")
-    port = str(orport).encode("ascii")
-    if cookie is None:
-        variables[b"TOR_PT_ORPORT"] = port
-        # Set and empty: no Extended ORPort.
-        variables[b"TOR_PT_EXTENDED_SERVER_PORT"] = b""
-    else:
-        variables[b"TOR_PT_EXTENDED_SERVER_PORT"] = port
+    if orport is not None:
+        variables[b"TOR_PT_ORPORT"] = str(orport).encode("ascii")
+    # Set and empty: no Extended ORPort.
+    variables[b"TOR_PT_EXTENDED_SERVER_PORT"] = str(extended or "").encode("ascii")
+    if extended is not None:
         variables[b"TOR_PT_AUTH_COOKIE_FILE"] = cookie.encode("ascii")
     if arguments:
         options = encode_server(transport, arguments)

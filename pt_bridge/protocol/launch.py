@@ -11,6 +11,7 @@ unknown ones belong to every state and to none.
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -63,7 +64,8 @@ class Launch:
         server: whether it was asked for as a server.
         proxy: whether TOR_PT_PROXY was set.
         state: how far it is.
-        address: where its SOCKS listener is (client, once READY).
+        address: where its SOCKS listener is (client, once READY), or where it serves
+            (server, likewise) if it says that this is on loopback; some make it up.
         protocol: ``socks5`` or ``socks4`` (client, once READY).
         arguments: what clients must use (server, once READY), order kept.
         implementation: the name that it gave itself (STATUS TYPE=version), or "".
@@ -196,10 +198,13 @@ class Launch:
         return None
 
     def _serve(self, method: Smethod) -> str | None:
-        # Its address is never used: webtunnel-server invents one.
+        # webtunnel-server invents an address, and so does Go for a wildcard.
         if self._offered:
             return "a second SMETHOD line"
         self._offered = True
+        with contextlib.suppress(ProtocolError):
+            address = parse_endpoint(method.address)
+            self.address = address if is_loopback(address) else None
         try:
             self.arguments = decode_server(method.args)
         except ProtocolError as error:

@@ -1,0 +1,183 @@
+"""The wire side of a PT, where it is held: from the PT's own leg to the Internet's.
+
+::
+
+    PT ── leg ── pt-bridge ── net ── Internet
+
+It begins before its tunnel does, for the PTs on both machines must shake hands over it.
+Until then it does what the network would have done: whoever probes a server must not
+see that there is somebody between. Only an EOF may have to wait. Once the PT has
+answered, the other side may be through with its handshake, and may have sent all that
+it has to say; the PT would take an EOF for the end of everything.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import TYPE_CHECKING
+
+from pt_bridge.connection import half_close, reset
+from pt_bridge.pump import CopyPump, End
+
+if TYPE_CHECKING:
+    import asyncio
+    import socket
+    from collections.abc import Callable
+
+    from pt_bridge.pump import Ended, PumpMaker
+
+# How long an EOF from the net may wait for the tunnel to begin (seconds). The PT has
+# only to finish a handshake of which it has everything.
+EOF_PATIENCE = 0.5
+# How long PTs may take over a handshake that leads to nothing: obfs4's servers hang up
+# on strangers after at most 90 s, and its clients give up after 60 (seconds).
+HANDSHAKE_LIMIT = 120.0
+
+
+class Outcome(Enum):
+    """What became of a wire that has not become a tunnel's."""
+
+    OPEN = "nothing so far"
+    PT_ENDED = "the PT hung up"
+    NET_ENDED = "the other side hung up"
+    NET_RESET = "the other side reset the connection"
+    LATE = "the handshake took too long"
+    DROPPED = "nobody wants it any more"
+
+
+class Wire:
+    """Two connected sockets; it owns them until a tunnel takes them over.
+
+    Attributes:
+        leg: the connection to the PT.
+        net: the connection to the other machine.
+        out: moves what the PT sends.
+        inward: moves what comes for the PT.
+        outcome: what became of it.
+        net_has_ended: whether the other side has sent its EOF, and the PT all before.
+    """
+
+    __slots__ = (
+        "_emptied",
+        "_ended",
+        "_fed",
+        "_loop",
+        "_timer",
+        "_was_told",
+        "inward",
+        "leg",
+        "net",
+        "net_has_ended",
+        "out",
+        "outcome",
+    )
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        leg: socket.socket,
+        net: socket.socket,
+        ended: Callable[[Wire], None],
+        *,
+        limit: float = HANDSHAKE_LIMIT,
+        pump: PumpMaker = CopyPump,
+    ) -> None:
+        """Join the PT with the net, and start to move bytes.
+
+        Args:
+            loop: the event loop.
+            leg: the connection to the PT, non-blocking.
+            net: the connection to the other machine, non-blocking.
+            ended: called once when both are closed, but not once it is a tunnel's.
+            limit: how long the PTs may take before there is a tunnel, in seconds.
+            pump: makes the pumps, one for each direction.
+        """
+        self.leg = leg
+        self.net = net
+        self.outcome = Outcome.OPEN
+        self.net_has_ended = False
+        self._loop = loop
+        self._ended = ended
+        self._was_told = False
+        self._emptied: Ended | None = None
+        self._fed: Ended | None = None
+        self._timer = loop.call_later(limit, self._end, Outcome.LATE)
+        self.out = pump(loop, leg, net, self._out_ended)
+        self.inward = pump(loop, net, leg, self._in_ended)
+        self.out.start()
+        self.inward.start()
+
+    @property
+    def can_be_joined(self) -> bool:
+        """Whether a tunnel may still begin."""
+        return self.outcome is Outcome.OPEN and not self._was_told
+
+    def join(self, *, emptied: Ended, fed: Ended) -> None:
+        """Leave both sockets to a tunnel, their pumps running.
+
+        Args:
+            emptied: hears how the way from the PT to the net ends.
+            fed: hears how the other way ends; not if `net_has_ended`.
+        """
+        assert self.can_be_joined  # else the caller has not looked
+        self._timer.cancel()
+        self._emptied, self._fed = emptied, fed
+
+    def drop(self) -> None:
+        """Reset both connections, unless they are closed or a tunnel's."""
+        if self.outcome is Outcome.OPEN and self._fed is None:
+            reset(self.leg)
+            reset(self.net)
+            self._end(Outcome.DROPPED)
+
+    def _out_ended(self, how: End) -> None:
+        if self._emptied is not None:
+            self._emptied(how)
+            return
+        match how:
+            case End.EOF:
+                # As the PT itself closes: what it left unread makes that a reset.
+                self._end(Outcome.NET_ENDED if self.net_has_ended else Outcome.PT_ENDED)
+            case End.SOURCE_RESET:
+                reset(self.net)
+                self._end(Outcome.NET_ENDED if self.net_has_ended else Outcome.PT_ENDED)
+            case _:
+                reset(self.leg)
+                self._end(Outcome.NET_RESET)
+
+    def _in_ended(self, how: End) -> None:
+        if self._fed is not None:
+            self._fed(how)
+            return
+        match how:
+            case End.EOF:
+                self.net_has_ended = True
+                if self.out.moved:
+                    self._timer.cancel()
+                    self._timer = self._loop.call_later(EOF_PATIENCE, self._tell_pt)
+                else:
+                    self._tell_pt()
+            case End.SOURCE_RESET:
+                reset(self.leg)
+                self._end(Outcome.NET_RESET)
+            case _:
+                # It takes nothing more; what it has said is on its way, and its end.
+                pass
+
+    def _tell_pt(self) -> None:
+        """Give the PT the EOF: no tunnel will begin any more."""
+        self._was_told = True
+        half_close(self.leg)
+        self._timer.cancel()
+        self._timer = self._loop.call_later(
+            HANDSHAKE_LIMIT, self._end, Outcome.NET_ENDED
+        )
+
+    def _end(self, outcome: Outcome) -> None:
+        self.outcome = outcome
+        self._timer.cancel()
+        self.out.stop()
+        self.inward.stop()
+        self.leg.close()
+        self.net.close()
+        self._ended(self)
