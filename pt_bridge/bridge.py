@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 from pt_bridge import host, kernel, program
 from pt_bridge.child import Child
 from pt_bridge.errors import Died, PtBridgeError, TransportError
-from pt_bridge.held_tunnel import Manners
 from pt_bridge.log import logger, report
+from pt_bridge.manners import Manners
 from pt_bridge.notify import notify
 from pt_bridge.own_options import BOTH, NONE
 from pt_bridge.protocol import environment
@@ -285,6 +285,7 @@ class Bridge:
             self._manners = Manners(
                 is_ending=child.is_ending,
                 is_asleep=functools.partial(kernel.is_asleep, child.pid),
+                cpu_time=functools.partial(kernel.cpu_time, child.pid),
             )
             yield self._child
 

@@ -142,4 +142,5 @@ class HeldServerBridge(ServerBridge):
             answer(plain, extorport.DENY)
             plain.close()
         else:
+            wire.claim()
             self._start_reaching(plain, wire)

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Callable
 
+    from pt_bridge.manners import Manners
     from pt_bridge.protocol.closing import Steps
     from pt_bridge.pump import PumpMaker
     from pt_bridge.wire import Wire
@@ -38,26 +39,6 @@ FIRST_LOOK_AT_HOST = 0.01
 # How long a PT that has read an EOF may take to close its other leg, if it is of the
 # kind that does (seconds).
 MANNERS_PATIENCE = 0.1
-
-
-class Manners:
-    """What is known of a PT; the same for all its tunnels.
-
-    Attributes:
-        is_ending: tells whether an EOF from it comes from its death.
-        is_asleep: tells whether none of its threads does anything.
-        keeps: whether it keeps the one way when it was told of an EOF on the other, or
-            None as long as it has not shown that.
-    """
-
-    __slots__ = ("is_asleep", "is_ending", "keeps")
-
-    def __init__(
-        self, *, is_ending: Callable[[], bool], is_asleep: Callable[[], bool]
-    ) -> None:
-        self.is_ending = is_ending
-        self.is_asleep = is_asleep
-        self.keeps: bool | None = None
 
 
 class HeldTunnel:
@@ -117,6 +98,7 @@ class HeldTunnel:
         self._idle = idle
         self._manners = manners
         self._ended = ended
+        manners.tunnels += 1
         self._sock_diag = sock_diag
         self._closing = Closing()
         self._host_is_alive = False
@@ -148,7 +130,7 @@ class HeldTunnel:
             feed,
             empty,
             sock_diag=self._sock_diag,
-            is_asleep=self._manners.is_asleep,
+            pt=self._manners,
             told=self._pt_was_told,
             came_through=self._came_through,
         )
@@ -167,7 +149,7 @@ class HeldTunnel:
         for passage in (self._out, self._in):
             reset(passage.legs.entry)
             reset(passage.legs.sink)
-        self._ended(self)
+        self._over()
 
     def pt_died(self) -> None:
         """Reset the outer legs, save one that is only to take what it was sent."""
@@ -357,10 +339,14 @@ class HeldTunnel:
         self._farewells.discard(farewell)
         self._end_if_left()
 
+    def _over(self) -> None:
+        self._manners.tunnels -= 1
+        self._ended(self)
+
     def _end_if_left(self) -> None:
         """Say that all is over once the PT's legs and the outer ones are closed."""
         if not self._farewells and self._timer is None:
-            self._ended(self)
+            self._over()
 
     def _stop(self) -> None:
         """Touch no socket any more."""

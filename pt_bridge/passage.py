@@ -6,8 +6,9 @@ legs of the PT's end on this machine:
 * A PT that was told of the EOF, and has read that, has written all that came before:
   everything is through once nothing is left in the queues of the exit.
 * One that must not be told yet may still hold some bytes that it has read. Everything
-  is through when the queues at both ends have stayed empty for a moment in which it
-  slept, all of its threads, or for a while in which it did not.
+  is through when the queues at both ends are empty, and it does nothing at all: no
+  thread runs, and none could. One that is so busy with other tunnels that it never
+  rests has to do a good deal of work first, while they stay empty.
 """
 
 from __future__ import annotations
@@ -23,14 +24,18 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Callable
 
+    from pt_bridge.manners import Manners
     from pt_bridge.protocol.closing import Way
 
-# How long the queues must stay empty (seconds): while the PT sleeps, while it does not,
-# and where the kernel does not tell what is in them.
-ASLEEP_SETTLE, SETTLE, BLIND_SETTLE = 0.01, 0.2, 1.0
-# How often to look at the queues: each wait is twice the one before, and the first one
-# comes again when bytes have moved (seconds).
-FIRST_LOOK, LAST_LOOK = 0.001, 0.05
+# How long the queues must stay empty where the PT never rests, in seconds of its own
+# CPU time, and how much more for each tunnel that it has: all of them may get their
+# turns before the one that holds bytes (Go's scheduler may let it wait for 61 others).
+BUSY_SETTLE, BUSY_SETTLE_EACH = 2.0, 0.02
+# The same where the kernel does not tell, in seconds that have passed.
+BLIND_SETTLE = 1.0
+# How often to look at the queues: each wait is longer than the one before, and the
+# first one comes again when bytes have moved (seconds).
+FIRST_LOOK, LAST_LOOK, LONGER = 0.001, 0.05, 1.3
 
 
 class Legs(NamedTuple):
@@ -63,14 +68,15 @@ class Passage:
     """
 
     __slots__ = (
-        "_asleep_since",
         "_came_through",
         "_drains",
-        "_is_asleep",
         "_is_telling",
         "_is_watching",
         "_loop",
         "_moved",
+        "_must_read_other",
+        "_pt",
+        "_quiet_cpu",
         "_quiet_since",
         "_sock_diag",
         "_timer",
@@ -94,7 +100,7 @@ class Passage:
         empty: CopyPump,
         *,
         sock_diag: SockDiag,
-        is_asleep: Callable[[], bool],
+        pt: Manners,
         told: Callable[[Passage], None],
         came_through: Callable[[Passage], None],
     ) -> None:
@@ -107,7 +113,7 @@ class Passage:
             feed: the pump from the source into the PT.
             empty: the pump from the PT into the sink.
             sock_diag: tells of the PT's ends of the legs.
-            is_asleep: tells whether none of the PT's threads does anything.
+            pt: tells what the PT does.
             told: called once when the PT got the EOF, after `tell`.
             came_through: called once when all that was fed is written, after `watch`.
         """
@@ -120,29 +126,31 @@ class Passage:
         self.is_cut = False
         self._loop = loop
         self._sock_diag = sock_diag
-        self._is_asleep = is_asleep
+        self._pt = pt
         self._told = told
         self._came_through = came_through
         self._is_telling = False
+        self._must_read_other = False
         self._is_watching = False
         self._drains: list[Drain] = []
         self._timer: asyncio.TimerHandle | None = None
         self._wait = FIRST_LOOK
         self._moved = -1
         self._quiet_since: float | None = None
-        self._asleep_since: float | None = None
+        self._quiet_cpu: float | None = None
 
     def tell(self, *, at_once: bool) -> None:
-        """Give the PT the EOF.
+        """Give the PT the EOF, as soon as it has read all that came before.
+
+        An EOF that meets bytes in the queue is counted as read with the last of them,
+        and then nothing would show that it was.
 
         Args:
-            at_once: else once it has read what it was fed on the other way: what it
-                leaves unread when it closes makes that a reset.
+            at_once: else once it has read what it was fed on the other way, too: what
+                it leaves unread when it closes makes that a reset.
         """
-        if at_once:
-            self._tell()
-        else:
-            self._is_telling = True
+        self._is_telling = True
+        self._must_read_other = not at_once
         self._look_now()
 
     def watch(self) -> None:
@@ -194,11 +202,16 @@ class Passage:
             self._came_through(self)
         elif self._is_telling or self._is_watching:
             self._timer = self._loop.call_later(self._wait, self._look)
-            self._wait = min(2 * self._wait, LAST_LOOK)
+            self._wait = min(LONGER * self._wait, LAST_LOOK)
 
     def _may_tell(self) -> bool:
-        peer = self._sock_diag.peer(self.legs.exit)
-        return not (isinstance(peer, TcpSocket) and peer.unread)
+        if unsent(self.legs.entry) or self._has_unread(self.legs.entry):
+            return False
+        return not (self._must_read_other and self._has_unread(self.legs.exit))
+
+    def _has_unread(self, leg: socket.socket) -> bool:
+        peer = self._sock_diag.peer(leg)
+        return isinstance(peer, TcpSocket) and peer.unread > 0
 
     def _tell(self) -> None:
         self._is_telling = False
@@ -207,25 +220,25 @@ class Passage:
         self._told(self)
 
     def _is_through(self) -> bool:
-        # In the order in which bytes pass: what has left the one queue is in the next.
-        entry = self._sock_diag.peer(self.legs.entry)
+        # In the order in which bytes pass: what has left one queue is in the next.
         before_pt = unsent(self.legs.entry)
+        entry = self._sock_diag.peer(self.legs.entry)
         exit_ = self._sock_diag.peer(self.legs.exit)
-        after_pt = self.empty.is_blocked or unread(self.legs.exit)
+        after_pt = unread(self.legs.exit) or self.empty.is_blocked
         if after_pt or self._has_moved():
-            self._is_not_quiet()
+            self._quiet_since = None
             return False
         if Missing.UNKNOWN in (entry, exit_):
-            return self._is_quiet(BLIND_SETTLE)
+            return self._was_quiet_for(BLIND_SETTLE)
         if not (isinstance(entry, TcpSocket) and isinstance(exit_, TcpSocket)):
             return False  # the PT has closed a leg, which its pump will tell
         if self.is_told:
             has_read = entry.state == CLOSE_WAIT and not entry.unread
             return has_read and not exit_.unsent
-        if entry.unread or before_pt or exit_.unsent:
-            self._is_not_quiet()
+        if before_pt or entry.unread or exit_.unsent:
+            self._quiet_since = None
             return False
-        return self._is_quiet(SETTLE)
+        return self._holds_nothing()
 
     def _has_moved(self) -> bool:
         before, self._moved = self._moved, self.empty.moved
@@ -234,21 +247,24 @@ class Passage:
         self._wait = FIRST_LOOK
         return True
 
-    def _is_not_quiet(self) -> None:
-        self._quiet_since = self._asleep_since = None
-
-    def _is_quiet(self, settle: float) -> bool:
-        """Tell whether nothing has moved for long enough."""
+    def _was_quiet_for(self, seconds: float) -> bool:
         now = self._loop.time()
         if self._quiet_since is None:
             self._quiet_since = now
-        if not self._is_asleep():
-            self._asleep_since = None
-        elif self._asleep_since is None:
-            self._asleep_since = now
-        elif now - self._asleep_since >= ASLEEP_SETTLE and settle == SETTLE:
+            self._quiet_cpu = self._pt.cpu_time()
+        return now - self._quiet_since >= seconds
+
+    def _holds_nothing(self) -> bool:
+        """Tell, while the queues are empty, whether the PT can hold no bytes."""
+        was_long = self._was_quiet_for(BLIND_SETTLE)
+        before = self._pt.cpu_time()
+        if before is None or self._quiet_cpu is None:
+            return was_long
+        # A thread that ran before we looked at it, and not any more, has been counted.
+        if self._pt.is_asleep() and self._pt.cpu_time() == before:
             return True
-        return now - self._quiet_since >= settle
+        settle = BUSY_SETTLE + BUSY_SETTLE_EACH * self._pt.tunnels
+        return before - self._quiet_cpu >= settle
 
 
 def _do_nothing() -> None:

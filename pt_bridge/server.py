@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, NoReturn
 from pt_bridge import arguments, causes, identity, resolver, state
 from pt_bridge.bridge import Bridge
 from pt_bridge.callback import HANDSHAKE_LIMIT
-from pt_bridge.connection import answer
+from pt_bridge.connection import answer, reset
 from pt_bridge.dial import connect
 from pt_bridge.errors import TransportError, UsageError
 from pt_bridge.held_dial import Ends
@@ -152,17 +152,17 @@ class ServerBridge(Bridge):
             self._deny(ends)
         elif self._stopping or self._pt_has_died() or not ends.can_be_joined:
             self._deny(ends)
-            near.close()
+            reset(near)
         elif answer(ends.plain, extorport.OKAY):
             self._join(near, ends.plain, ends.wire)
         else:
-            ends.plain.close()
-            near.close()
+            ends.drop()
+            reset(near)
 
     def _deny(self, ends: Ends) -> None:
-        """Turn the PT away; what it does to its client then is its own affair."""
+        """Turn the PT away; its client must not take that for an empty answer."""
         answer(ends.plain, extorport.DENY)
-        ends.plain.close()
+        ends.drop()
 
     def _restore(self, folder: str) -> None:
         """Give the next PT the keys of the one that died."""

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from pt_bridge.config import Config
-    from pt_bridge.held_tunnel import Manners
+    from pt_bridge.manners import Manners
 
 # Descriptors that are not for tunnels: the PT's pipes, the log, the event loop.
 RESERVED_DESCRIPTORS = 32

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from pt_bridge.pump import Ended, PumpMaker
 
 # How long an EOF from the net may wait for the tunnel to begin (seconds). The PT has
-# only to finish a handshake of which it has everything.
-EOF_PATIENCE = 0.5
+# everything, and only to call us for it; it gives that up after so long (EO-09).
+EOF_PATIENCE = 5.0
 # How long PTs may take over a handshake that leads to nothing: obfs4's servers hang up
 # on strangers after at most 90 s, and its clients give up after 60 (seconds).
 HANDSHAKE_LIMIT = 120.0
@@ -122,6 +122,11 @@ class Wire:
         assert self.can_be_joined  # else the caller has not looked
         self._timer.cancel()
         self._emptied, self._fed = emptied, fed
+
+    def claim(self) -> None:
+        """Let an EOF wait without limit: the PT has called for the tunnel."""
+        if self.can_be_joined:
+            self._timer.cancel()
 
     def drop(self) -> None:
         """Reset both connections, unless they are closed or a tunnel's."""
