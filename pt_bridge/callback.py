@@ -1,12 +1,14 @@
 """Where a PT calls back: a loopback port, and who may come through it.
 
-Other users of the machine can connect to it as well. So a caller must get through a
+Other users of the machine can connect to it as well. Where the kernel tells whose a
+connection is, they are shown out at once; and in any case a caller must get through a
 handshake that only the PT can pass, soon, and a crowd of those who do not can keep
 nobody out.
 """
 
 from __future__ import annotations
 
+import os
 import socket
 from typing import TYPE_CHECKING, Generic, TypeVar
 
@@ -15,6 +17,7 @@ from pt_bridge.conversation import Conversation
 from pt_bridge.errors import ProtocolError
 from pt_bridge.log import logger
 from pt_bridge.protocol.address import Address
+from pt_bridge.sock_diag import SockDiag, TcpSocket
 
 if TYPE_CHECKING:
     import asyncio
@@ -69,13 +72,19 @@ class Callback(Generic[T]):
         self._most = most
         self._callers: dict[_Caller[T], None] = {}
         self._resume: asyncio.TimerHandle | None = None
+        self._sock_diag = SockDiag()
+        self._user = os.geteuid()
         self._sock = socket.create_server(("127.0.0.1", 0), backlog=BACKLOG)
         self._sock.setblocking(False)
         self.address = Address(*self._sock.getsockname())
 
     def __enter__(self) -> Callback[T]:
-        self._loop.add_reader(self._sock.fileno(), self._accept)
+        self._sock_diag.__enter__()
+        self._begin()
         return self
+
+    def _begin(self) -> None:
+        self._loop.add_reader(self._sock.fileno(), self._accept)
 
     def __exit__(
         self,
@@ -88,6 +97,7 @@ class Callback(Generic[T]):
             self._resume.cancel()
         self._loop.remove_reader(self._sock.fileno())
         self._sock.close()
+        self._sock_diag.__exit__(kind, error, traceback)
         for caller in list(self._callers):
             caller.drop()
 
@@ -99,7 +109,7 @@ class Callback(Generic[T]):
                 return
             except OSError:  # out of descriptors; one that ends gives some back
                 self._loop.remove_reader(self._sock.fileno())
-                self._resume = self._loop.call_later(PAUSE, self.__enter__)
+                self._resume = self._loop.call_later(PAUSE, self._begin)
                 return
             self._let_in(sock)
 
@@ -108,6 +118,11 @@ class Callback(Generic[T]):
             prepare(sock)
         except OSError:  # reset before we could look at it
             sock.close()
+            return
+        peer = self._sock_diag.peer(sock)
+        if isinstance(peer, TcpSocket) and peer.inode and peer.user != self._user:
+            logger.debug("! another user of this machine has called")
+            reset(sock)
             return
         if len(self._callers) >= self._most:
             next(iter(self._callers)).drop()

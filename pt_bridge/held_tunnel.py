@@ -269,7 +269,8 @@ class HeldTunnel:
             return self._idle
         if self._linger is not None:
             return self._linger
-        return LINGER if self._host_is_alive else BLIND_LINGER
+        is_known = self._host_is_alive or not self._out.source_has_ended
+        return LINGER if is_known else BLIND_LINGER
 
     def _check_silence(self) -> None:
         """End a tunnel that was silent for too long, or look again later."""

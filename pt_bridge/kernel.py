@@ -99,11 +99,11 @@ def cpu_time(pid: int) -> float | None:
         return None
 
 
-def is_asleep(pid: int) -> bool:
+def is_asleep(pid: int) -> bool | None:
     """Tell whether every thread of a process waits for something, and for no processor.
 
     It may be wrong where work passes from thread to thread: see whether `cpu_time` is
-    the same before and after. Where it cannot be known, nothing sleeps.
+    the same before and after. None where it cannot be known.
     """
     tasks = f"/proc/{pid}/task"
     try:
@@ -113,7 +113,7 @@ def is_asleep(pid: int) -> bool:
             if state != b"S":
                 return False
     except (OSError, IndexError):  # no /proc; it has ended; no descriptor is left
-        return False
+        return None
     return True
 
 

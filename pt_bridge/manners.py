@@ -13,7 +13,8 @@ class Manners:
 
     Attributes:
         is_ending: tells whether an EOF from it comes from its death.
-        is_asleep: tells whether all its threads wait for something.
+        is_asleep: tells whether all its threads wait for something, or None where that
+            cannot be known.
         cpu_time: gives the seconds that they have run so far, or None where that cannot
             be known.
         keeps: whether it keeps the one way of a tunnel when it was told of an EOF on
@@ -27,7 +28,7 @@ class Manners:
         self,
         *,
         is_ending: Callable[[], bool],
-        is_asleep: Callable[[], bool],
+        is_asleep: Callable[[], bool | None],
         cpu_time: Callable[[], float | None],
     ) -> None:
         """Know nothing of it yet."""

@@ -257,11 +257,11 @@ class Passage:
     def _holds_nothing(self) -> bool:
         """Tell, while the queues are empty, whether the PT can hold no bytes."""
         was_long = self._was_quiet_for(BLIND_SETTLE)
-        before = self._pt.cpu_time()
-        if before is None or self._quiet_cpu is None:
+        before, is_asleep = self._pt.cpu_time(), self._pt.is_asleep()
+        if before is None or self._quiet_cpu is None or is_asleep is None:
             return was_long
         # A thread that ran before we looked at it, and not any more, has been counted.
-        if self._pt.is_asleep() and self._pt.cpu_time() == before:
+        if is_asleep and self._pt.cpu_time() == before:
             return True
         settle = BUSY_SETTLE + BUSY_SETTLE_EACH * self._pt.tunnels
         return before - self._quiet_cpu >= settle

@@ -61,12 +61,14 @@ class TcpSocket(NamedTuple):
         inode: its file's number, or 0 where no process has it open any more.
         unread: bytes that its owner has not read yet; an EOF counts as one.
         unsent: bytes that its peer has not acknowledged yet; an EOF counts as one.
+        user: the number of the user whose it is.
     """
 
     state: int
     inode: int
     unread: int
     unsent: int
+    user: int
 
 
 class Missing(Enum):
@@ -198,10 +200,12 @@ def _read_answer(kind: int, answer: bytes) -> TcpSocket | Missing:
     if kind == NLMSG_ERROR:
         (error,) = ERROR.unpack_from(answer, HEADER.size)
         return Missing.GONE if error == -errno.ENOENT else Missing.UNKNOWN
-    _, state, _, _, unread, unsent, _, inode = ANSWER.unpack_from(answer, HEADER.size)
+    _, state, _, _, unread, unsent, user, inode = ANSWER.unpack_from(
+        answer, HEADER.size
+    )
     if state == LISTEN:  # the next best, where there is no such connection
         return Missing.GONE
-    return TcpSocket(state, inode, unread, unsent)
+    return TcpSocket(state, inode, unread, unsent, user)
 
 
 def _must_be_here(

@@ -61,6 +61,7 @@ class Wire:
         "_emptied",
         "_ended",
         "_fed",
+        "_is_claimed",
         "_loop",
         "_timer",
         "_was_told",
@@ -99,6 +100,7 @@ class Wire:
         self._loop = loop
         self._ended = ended
         self._was_told = False
+        self._is_claimed = False
         self._emptied: Ended | None = None
         self._fed: Ended | None = None
         self._timer = loop.call_later(limit, self._end, Outcome.LATE)
@@ -125,6 +127,7 @@ class Wire:
 
     def claim(self) -> None:
         """Let an EOF wait without limit: the PT has called for the tunnel."""
+        self._is_claimed = True
         if self.can_be_joined:
             self._timer.cancel()
 
@@ -157,7 +160,9 @@ class Wire:
         match how:
             case End.EOF:
                 self.net_has_ended = True
-                if self.out.moved:
+                if self._is_claimed:
+                    pass
+                elif self.out.moved:
                     self._timer.cancel()
                     self._timer = self._loop.call_later(EOF_PATIENCE, self._tell_pt)
                 else:

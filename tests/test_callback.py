@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import socket
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
 
 FOR_EVER = 3600.0
+SOMEBODY_ELSE = 65534
 
 
 def password() -> Generator[Ask, bytes, str]:
@@ -133,6 +135,17 @@ async def test_a_crowd_of_idlers_keeps_nobody_out() -> None:
             await p.get_in()
         await write(idlers[1], b"me!!ID")
         await turn_until(lambda: len(p.inside) == 7)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can play somebody else")
+async def test_another_user_of_the_machine_is_shown_out_at_once() -> None:
+    """Issue 6, SE-12: before a word is said; where the kernel tells who it is."""
+    with port() as p, socket.socket() as stranger:
+        os.fchown(stranger.fileno(), SOMEBODY_ELSE, -1)
+        stranger.connect((p.callback.address.host, p.callback.address.port))
+        stranger.setblocking(False)
+        assert await is_reset(stranger)
+        await p.get_in()
 
 
 async def test_the_end_closes_the_port_and_who_is_in_a_handshake() -> None:

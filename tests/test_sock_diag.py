@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from tests.tcp import Pair
 
 ESTABLISHED = 1  # include/net/tcp_states.h
+# Whose a connection is, and one that nobody has open any more.
+US, ROOT = os.geteuid(), 0
 # How each end of a connection is called by its own socket: v4-mapped where the listener
 # is for both families and the host's own is not.
 KINDS = {
@@ -159,8 +161,8 @@ def test_the_other_end_of_a_connection_is_found(
 ) -> None:
     """Design 3: by an exact lookup, whatever the family."""
     host, near = connection
-    assert diag.peer(near) == TcpSocket(ESTABLISHED, inode(host), 0, 0)
-    assert diag.peer(host) == TcpSocket(ESTABLISHED, inode(near), 0, 0)
+    assert diag.peer(near) == TcpSocket(ESTABLISHED, inode(host), 0, 0, US)
+    assert diag.peer(host) == TcpSocket(ESTABLISHED, inode(near), 0, 0, US)
 
 
 def test_what_the_other_end_has_not_read_is_told(
@@ -169,12 +171,12 @@ def test_what_the_other_end_has_not_read_is_told(
     """Design 3: our FIN counts as one byte until it is read; then all was flushed."""
     host, near = connection
     near.sendall(b"12345")
-    assert diag.peer(near) == TcpSocket(ESTABLISHED, inode(host), 5, 0)
+    assert diag.peer(near) == TcpSocket(ESTABLISHED, inode(host), 5, 0, US)
     near.shutdown(socket.SHUT_WR)
-    assert diag.peer(near) == TcpSocket(CLOSE_WAIT, inode(host), 6, 0)
+    assert diag.peer(near) == TcpSocket(CLOSE_WAIT, inode(host), 6, 0, US)
     assert host.recv(10) == b"12345"
     assert host.recv(10) == b""
-    assert diag.peer(near) == TcpSocket(CLOSE_WAIT, inode(host), 0, 0)
+    assert diag.peer(near) == TcpSocket(CLOSE_WAIT, inode(host), 0, 0, US)
 
 
 def test_a_host_that_has_not_ended_is_not_gone(
@@ -201,7 +203,7 @@ def test_a_host_that_has_closed_for_good_is_gone(
     host, near = connection
     host.close()
     assert diag.peer_has_closed(near) is True
-    ask_until(lambda: diag.peer(near) == TcpSocket(FIN_WAIT2, 0, 0, 0))
+    ask_until(lambda: diag.peer(near) == TcpSocket(FIN_WAIT2, 0, 0, 0, ROOT))
     assert diag.peer_has_closed(near) is True
 
 
@@ -352,5 +354,5 @@ def test_an_answer_that_nobody_has_read_is_not_taken_for_the_next_one(
         diag._netlink.send(HEADER.pack(size, kind, NLM_F_REQUEST, sequence, 0))
     host, near = pair()
     with closing((host, near)):
-        assert diag.peer(near) == TcpSocket(ESTABLISHED, inode(host), 0, 0)
-        assert diag.peer(host) == TcpSocket(ESTABLISHED, inode(near), 0, 0)
+        assert diag.peer(near) == TcpSocket(ESTABLISHED, inode(host), 0, 0, US)
+        assert diag.peer(host) == TcpSocket(ESTABLISHED, inode(near), 0, 0, US)
