@@ -34,6 +34,8 @@ class Conversation(Generic[T]):
         loop: asyncio.AbstractEventLoop,
         sock: socket.socket,
         handshake: Generator[Ask, bytes, T],
+        *,
+        peer: str = "the PT",
     ) -> None:
         """Begin.
 
@@ -41,11 +43,13 @@ class Conversation(Generic[T]):
             loop: the event loop.
             sock: a connected, non-blocking socket, which stays the caller's.
             handshake: what to say and to hear.
+            peer: who is on the other side, for the error where it closes.
         """
         self.done: asyncio.Future[T] = loop.create_future()
         self._loop = loop
         self._sock = sock
         self._handshake = handshake
+        self._peer = peer
         self._answer = b""
         self._missing = 0
         loop.add_reader(sock.fileno(), self._read)
@@ -69,7 +73,9 @@ class Conversation(Generic[T]):
             return
         if not data:
             self._fail(
-                ProtocolError("the PT closed the connection during the handshake")
+                ProtocolError(
+                    f"{self._peer} closed the connection during the handshake"
+                )
             )
             return
         self._answer += data

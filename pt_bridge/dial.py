@@ -1,4 +1,4 @@
-"""Connect: through the PT's SOCKS listener, to a program here, or to the server."""
+"""Connect: to the PT, a program of this machine, the server or a proxy before it."""
 
 from __future__ import annotations
 
@@ -27,27 +27,34 @@ RETRY = 0.05
 
 
 async def dial(
-    listener: Address, handshake: Handshake, *, limit: float = DIAL_LIMIT
+    listener: Address,
+    handshake: Handshake,
+    *,
+    limit: float = DIAL_LIMIT,
+    peer: str = "the PT",
 ) -> socket.socket:
-    """Connect to the PT and go through a handshake.
+    """Connect to the PT, or to a proxy, and go through a handshake.
 
     Args:
-        listener: the PT's SOCKS listener, an IP address.
-        handshake: what to say to it (`socks5.connect`, `socks4.connect`).
+        listener: where it listens, an IP address.
+        handshake: what to say to it (`socks5.connect`, `socks4.connect`,
+            `http_connect.connect`).
         limit: how long all of it may take, in seconds.
+        peer: what errors call it.
 
     Returns:
         The connection, ready for the tunnel's own bytes; none of them was read.
 
     Raises:
-        ProtocolError: the PT refused, or its answer cannot be used.
-        OSError: the PT cannot be reached; TimeoutError is one of these.
+        ProtocolError: it refused, or its answer cannot be used.
+        OSError: it cannot be reached; TimeoutError is one of these.
     """
     sock = _socket_for(listener)
     try:
         async with asyncio.timeout(limit):
             await _connect(sock, (listener.host, listener.port))
-            conversation = Conversation(asyncio.get_running_loop(), sock, handshake)
+            loop = asyncio.get_running_loop()
+            conversation = Conversation(loop, sock, handshake, peer=peer)
             try:
                 await conversation.done
             finally:

@@ -19,7 +19,8 @@ code of the contract (the README's table, after sysexits):
         * :exc:`EndedUnready` (76): the PT ended before it was ready
     * :exc:`ProtocolError`: drop this connection, or this line; the rest goes on
         * :exc:`ArgumentsRejected`: the PT could not parse the transport's arguments
-        * :exc:`ConnectRefused`: the PT did not reach the server
+        * :exc:`ConnectRefused`: the PT, or the upstream proxy, did not reach the server
+        * :exc:`LoginRefused`: the upstream proxy wants a login, or another one
 
 An error's text is a sentence for a person. It names the key, the variable or the path,
 and never the value of an argument.
@@ -144,7 +145,11 @@ class ArgumentsRejected(ProtocolError):
 
 
 class ConnectRefused(ProtocolError):
-    """Raised when the PT did not reach the server."""
+    """Raised when the PT, or the upstream proxy, did not reach the server."""
+
+
+class LoginRefused(ProtocolError):
+    """Raised when the upstream proxy wants a user name and a password, or others."""
 
 
 class Unresolved(ProtocolError):

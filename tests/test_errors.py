@@ -15,6 +15,7 @@ from pt_bridge.errors import (
     EndedUnready,
     Late,
     ListenError,
+    LoginRefused,
     Misspoke,
     NotOffered,
     OptionsError,
@@ -70,7 +71,7 @@ def test_each_leaf_that_ends_pt_bridge_has_its_exit_code(
 
 def test_there_is_no_leaf_without_an_exit_code_but_those_that_end_nothing() -> None:
     """ER-12, ER-13: these drop a connection, and so have no code."""
-    ending_nothing = {ArgumentsRejected, ConnectRefused}
+    ending_nothing = {ArgumentsRejected, ConnectRefused, LoginRefused}
     assert set(LEAVES) == {*EXIT_CODES, *ending_nothing}
     for error in (*ending_nothing, ProtocolError):
         assert not hasattr(error("text"), "exit_code")

@@ -22,7 +22,7 @@ from pt_bridge.errors import (
     TransportError,
     UsageError,
 )
-from pt_bridge.protocol import extorport, socks4, socks5, socks5_server
+from pt_bridge.protocol import extorport, http_connect, socks4, socks5, socks5_server
 from pt_bridge.protocol.address import (
     Address,
     parse_endpoint,
@@ -130,6 +130,10 @@ def socks5_without_arguments(data: bytes) -> None:
 
 def socks4_with_arguments(data: bytes) -> None:
     shake_hands(socks4.connect(Address("192.0.2.3", 443), b"cert=AAAA"), data)
+
+
+def http_connected(data: bytes) -> None:
+    shake_hands(http_connect.connect(Address("a.example", 443), (b"u", b"p")), data)
 
 
 def socks5_served(data: bytes) -> None:
@@ -323,6 +327,16 @@ ENTRIES = [
         (ProtocolError,),
         1_000,
         [b"\0\x5a" + bytes(6)],
+    ),
+    Entry(
+        "http_connect.connect",
+        http_connected,
+        (ProtocolError,),
+        2_000,
+        [
+            b"HTTP/1.1 200 Connection established\r\nVia: 1.1 x\r\n\r\n",
+            b"HTTP/1.0 200\n\n",
+        ],
     ),
     Entry(
         "socks5_server.accept",
