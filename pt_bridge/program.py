@@ -6,7 +6,9 @@ import errno
 import os
 from typing import TYPE_CHECKING
 
+from pt_bridge import trust
 from pt_bridge.errors import SHORTAGES, ProgramError
+from pt_bridge.log import logger
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -32,23 +34,39 @@ def search_path(variables: Mapping[bytes, bytes], working_directory: str) -> lis
     however it stands there, and so are relative entries (conformance SE-03).
     """
     folders = os.fsdecode(variables.get(b"PATH", b"")).split(os.pathsep)
-    here = os.path.realpath(working_directory)
     return [
         folder
         for folder in folders
-        if folder.startswith("/") and os.path.realpath(folder) != here
+        if folder.startswith("/") and not _is_same(folder, working_directory)
     ]
 
 
+def _is_same(folder: str, other: str) -> bool:
+    """Tell whether two paths lead to one folder, by a link or as a mount of it."""
+    if os.path.realpath(folder) == os.path.realpath(other):
+        return True
+    try:
+        return os.path.samefile(folder, other)
+    except OSError:
+        return False
+
+
 def find(
-    names: Sequence[str], variables: Mapping[bytes, bytes], working_directory: str
+    names: Sequence[str],
+    variables: Mapping[bytes, bytes],
+    working_directory: str,
+    whence: str = "",
 ) -> str:
     """Find the first of some executables.
+
+    One that somebody else could have put there, or could change, is not taken.
 
     Args:
         names: their names, the preferred one first; or one path.
         variables: our environment.
         working_directory: ours, which is never searched.
+        whence: the file and line that name the path; without it, the path is the
+            owner's word of this moment, and taken as it is.
 
     Returns:
         The absolute path.
@@ -56,25 +74,34 @@ def find(
     Raises:
         ProgramError: none is there, or none may be executed; it lists where it looked.
     """
-    if "/" in names[0]:
+    is_path = "/" in names[0]
+    if is_path:
         paths = [os.path.join(working_directory, names[0])]
         folders = [os.path.dirname(paths[0])]
     else:
         folders = _folders(variables, working_directory)
         paths = [os.path.join(folder, name) for name in names for folder in folders]
-    forbidden = None
+    why_not: list[str] = []
     for path in paths:
-        if os.path.isfile(path):
-            if os.access(path, os.X_OK):
-                return path
-            forbidden = forbidden or path
-    if forbidden is not None:
-        raise ProgramError(
-            f"{forbidden} is not executable by this user: run 'chmod +x {forbidden}', "
-            f"or install the PT again"
-        )
-    if "/" in names[0]:
-        raise ProgramError(f"there is no PT program {paths[0]}")
+        if not os.path.isfile(path):
+            continue
+        # With the rights that we would run it with.
+        if not os.access(path, os.X_OK, effective_ids=True):
+            why_not.append(
+                f"{path} is not executable by this user: run 'chmod +x {path}', or "
+                f"install the PT again"
+            )
+        elif (whence or not is_path) and (flaw := trust.flaw(path)):
+            why_not.append(f"{path} is not run, since {flaw}")
+        else:
+            for sentence in why_not:
+                logger.warning("%s", sentence)
+            return path
+    if why_not:
+        raise ProgramError(why_not[0])
+    if is_path:
+        named = f", which {whence} names" if whence else ""
+        raise ProgramError(f"there is no PT program {paths[0]}{named}")
     raise ProgramError(
         f"no PT program was found: install {' or '.join(names)} ({package(names)}); "
         f"looked in {', '.join(folders)}"

@@ -349,12 +349,21 @@ class Bench:
         for name in ("tmp", "state"):
             (folder / name).mkdir()
 
-    def install(self, name: str) -> FakePt:
-        """Put a fake PT into a folder of its own."""
-        pt = FakePt(self.folder / name, name)
+    def install(self, name: str, *, folder: str = "") -> FakePt:
+        """Put a fake PT into a folder of its own, which has its name or another one."""
+        pt = FakePt(self.folder / (folder or name), name)
         self._stack.callback(pt.close)
         self._pts.append(pt)
         return pt
+
+    def for_ordinary_user(self) -> tuple[str, ...]:
+        """Give an ordinary user all of this; give what to put before a command."""
+        if os.geteuid() == 0:
+            folders = [self.folder / "tmp", self.folder / "state"]
+            for folder in [*folders, *(pt.folder for pt in self._pts)]:
+                for path in (folder, *folder.iterdir()):
+                    os.chown(path, NOBODY, NOBODY)
+        return as_ordinary_user()
 
     def free_port(self, host: str = "127.0.0.1") -> int:
         """Give a port that nobody else takes while the test lasts."""

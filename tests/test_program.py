@@ -5,15 +5,13 @@ from __future__ import annotations
 import errno
 import os
 import subprocess
-from typing import TYPE_CHECKING
+import sys
+from pathlib import Path
 
 import pytest
 
 from pt_bridge.errors import ProgramError
 from pt_bridge.program import USUAL_FOLDERS, explain, find, package, search_path
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 NAME, OTHER = "pt-bridge-test-pt", "pt-bridge-test-other"
 
@@ -73,6 +71,52 @@ def test_a_program_in_the_working_directory_is_not_run(tmp_path: Path) -> None:
     executable(tmp_path)
     with pytest.raises(ProgramError):
         find([NAME], path_of(tmp_path, ".", ""), str(tmp_path))
+
+
+def test_the_working_directory_is_known_under_any_name(tmp_path: Path) -> None:
+    """SE-03: by a link, by /proc, by a way back, by a name with a link in it."""
+    here = tmp_path / "here"
+    executable(here)
+    (tmp_path / "link").symlink_to(here)
+    (tmp_path / "up").symlink_to(tmp_path)
+    descriptor = os.open(here, os.O_RDONLY)
+    try:
+        names = [
+            tmp_path / "link",
+            f"{here}/../here//.",
+            tmp_path / "up/up/here",
+            f"/proc/self/fd/{descriptor}",
+        ]
+        assert search_path(path_of(*names, "/bin"), str(here)) == ["/bin"]
+        with pytest.raises(ProgramError, match="no PT program was found"):
+            find([NAME], path_of(*names), str(tmp_path / "link"))
+    finally:
+        os.close(descriptor)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root mounts a folder elsewhere")
+def test_the_working_directory_is_known_where_it_is_mounted_twice(
+    tmp_path: Path,
+) -> None:
+    """SE-03: nothing in its path tells."""
+    here, there = tmp_path / "here", tmp_path / "there"
+    for folder in (here, there):
+        folder.mkdir()
+    code = (
+        "import sys; from pt_bridge.program import search_path; "
+        "print(search_path({b'PATH': sys.argv[2].encode() + b':/bin'}, sys.argv[1]))"
+    )
+    script = 'mount --bind "$1" "$2" && exec "$0" -c "$3" "$1" "$2"'
+    command = ["unshare", "--mount", "/bin/sh", "-c", script, sys.executable]
+    done = subprocess.run(
+        [*command, str(here), str(there), code],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        pytest.skip(f"nothing can be mounted here: {done.stderr}")
+    assert done.stdout == "['/bin']\n"
 
 
 def test_without_path_the_usual_folders_are_searched() -> None:
@@ -162,6 +206,74 @@ def test_a_path_of_the_owners_that_leads_nowhere_is_named() -> None:
     with pytest.raises(ProgramError) as caught:
         find(["/nowhere/obfs4proxy"], {}, "/")
     assert str(caught.value) == "there is no PT program /nowhere/obfs4proxy"
+
+
+# -- what others could have put there --------------------------------------------------
+
+
+@pytest.mark.parametrize("which", [NAME, "."])
+def test_a_program_that_others_may_write_is_not_run(tmp_path: Path, which: str) -> None:
+    """Issue 6: nor one in a folder where they could put another one in its place."""
+    path = executable(tmp_path / "a")
+    step = tmp_path / "a" if which == "." else Path(path)
+    step.chmod(0o777)
+    sentence = (
+        f"{path} is not run, since others may write to {step}: run 'chmod go-w {step}'"
+    )
+    for names, variables, whence in (
+        ([NAME], path_of(tmp_path / "a"), ""),
+        ([path], {}, "/etc/pt-bridge.conf, line 1"),
+    ):
+        with pytest.raises(ProgramError) as caught:
+            find(names, variables, "/", whence)
+        assert str(caught.value) == sentence
+    # The owner's word of this moment: it is his to choose.
+    assert find([path], {}, "/") == path
+
+
+def test_another_one_is_run_in_its_place_and_that_is_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Issue 6: whoever may write to a folder of PATH must not stop us either."""
+    (tmp_path / "a").mkdir()
+    bad = executable(tmp_path / "a")
+    (tmp_path / "a").chmod(0o777)
+    good = executable(tmp_path / "b")
+    assert find([NAME], path_of(tmp_path / "a", tmp_path / "b"), "/") == good
+    (record,) = caplog.records
+    assert record.levelname == "WARNING"
+    assert record.getMessage().startswith(f"{bad} is not run, since others may write")
+    caplog.clear()
+    assert find([NAME], path_of(tmp_path / "b", tmp_path / "a"), "/") == good
+    assert caplog.records == []
+
+
+def test_a_link_to_what_others_may_write_is_not_run(tmp_path: Path) -> None:
+    """Issue 6: as Debian's alternatives have links, wherever they lead."""
+    path = executable(tmp_path / "real")
+    for folder in ("bin", "alternatives"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "alternatives" / NAME).symlink_to(path)
+    link = tmp_path / "bin" / NAME
+    link.symlink_to(f"../alternatives/{NAME}")
+    assert find([NAME], path_of(tmp_path / "bin"), "/") == str(link)
+    for folder in ("real", "alternatives"):
+        (tmp_path / folder).chmod(0o775)
+        with pytest.raises(ProgramError, match=f"others may write to .*/{folder}: run"):
+            find([NAME], path_of(tmp_path / "bin"), "/")
+        (tmp_path / folder).chmod(0o755)
+
+
+def test_a_path_that_is_named_and_leads_nowhere_says_who_names_it() -> None:
+    """ER-07: that is where it can be mended."""
+    with pytest.raises(ProgramError) as caught:
+        find(["/nowhere/pt"], {}, "/", "/etc/pt-bridge.conf, line 7")
+    assert str(caught.value) == (
+        "there is no PT program /nowhere/pt, which /etc/pt-bridge.conf, line 7 names"
+    )
+
+
+# -- what the system says --------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

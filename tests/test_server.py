@@ -390,9 +390,7 @@ def test_a_low_port_needs_a_right(bench: Bench) -> None:
     if int(first.read_text()) <= 443:
         pytest.skip("every user may listen on port 443 here")
     bench.pt.play(*SERVER)
-    for folder in (bench.folder / "state", bench.pt.folder):
-        folder.chmod(0o777)
-    before = as_ordinary_user()
+    before = bench.for_ordinary_user()
     code, sentence = bench.failure(bench.server(port=443, before=before))
     assert code == 74
     assert "cannot listen on port 443: permission denied" in sentence
