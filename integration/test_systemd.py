@@ -285,6 +285,7 @@ def test_a_unit_is_not_restarted_for_what_its_owner_must_mend(role: str) -> None
         errors.ProxyRefused,
         errors.ProgramError,
         errors.StateError,
+        errors.OwnerFileError,
     }
     given = Unit(role).the("RestartPreventExitStatus").split()
     assert {int(code) for code in given} == {each.exit_code for each in for_the_owner}

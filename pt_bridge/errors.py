@@ -10,6 +10,7 @@ code of the contract (the README's table, after sysexits):
         * :exc:`ProgramError` (71): the PT's program cannot be found or started
         * :exc:`StateError` (73): the state directory cannot be made or trusted
         * :exc:`ListenError` (74): a port cannot be listened on
+        * :exc:`OwnerFileError` (78): pt-bridge.conf cannot be believed or understood
     * :exc:`TransportError`: the PT refused, was late or died; pt-bridge ends
         * :exc:`NotOffered` (69): the PT does not offer the transport
         * :exc:`ProxyRefused` (69): the PT cannot use the upstream proxy
@@ -81,6 +82,12 @@ class ListenError(ConfigError):
 
     exit_code = 74
     may_pass = True
+
+
+class OwnerFileError(ConfigError):
+    """Raised when the owner's file cannot be believed, read or understood."""
+
+    exit_code = 78
 
 
 class TransportError(PtBridgeError):

@@ -17,6 +17,7 @@ from pt_bridge.config import Config, variables_from_flags
 from pt_bridge.errors import (
     ConfigError,
     OptionsError,
+    OwnerFileError,
     ProtocolError,
     PtBridgeError,
     TransportError,
@@ -36,6 +37,8 @@ from pt_bridge.protocol.launch import Launch
 from pt_bridge.protocol.messages import LineBuffer, parse, parse_pairs
 from pt_bridge.protocol.options import parse as parse_options
 from pt_bridge.protocol.options import serialize
+from pt_bridge.protocol.torrc import parse as parse_torrc
+from pt_bridge.protocol.torrc import parse_pt_config
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
@@ -205,6 +208,15 @@ SERVER_OPTIONS = (
     b"server;transport=webtunnel;url=https://e/p?a=b;loglevel=error;logfile=a/b;"
     b"hold=none;restarts=0;start-timeout=5;arg-x="
 )
+TORRCS = [
+    b"ClientTransportPlugin a,b exec /x -y \\\r\n# z\n-v\n%include x y\n",
+    rb'+servertransportplugin "a exec /\x41\101 \"b\" \n" # c',
+    b"AllowPluginOption state\n\n# d\nAllowPluginOption unsafe-logging",
+]
+PT_CONFIG = (
+    rb'{"recommendedDefault": "obfs4", "pluggableTransports": {"\u00e9": "", "a": '
+    rb'"ClientTransportPlugin meek_lite,obfs4 exec ${pt_path}a"}}'
+)
 ENTRIES = [
     Entry(
         "options.parse",
@@ -365,6 +377,27 @@ ENTRIES = [
         (ProtocolError,),
         4_000,
         EXTORPORT_COMMANDS,
+    ),
+    Entry(
+        "torrc.parse, our own",
+        lambda data: parse_torrc(data, "f"),
+        (OwnerFileError,),
+        3_000,
+        TORRCS,
+    ),
+    Entry(
+        "torrc.parse, another's",
+        lambda data: parse_torrc(data, "f", included=True),
+        (OwnerFileError,),
+        3_000,
+        TORRCS,
+    ),
+    Entry(
+        "torrc.parse_pt_config",
+        lambda data: parse_pt_config(data, "f"),
+        (OwnerFileError,),
+        3_000,
+        [PT_CONFIG],
     ),
     Entry(
         "config.Config",
