@@ -14,7 +14,7 @@ import os
 import random
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
-from pt_bridge import host, kernel, program
+from pt_bridge import host, kernel, owner, program
 from pt_bridge.child import Child
 from pt_bridge.errors import Died, PtBridgeError, TransportError
 from pt_bridge.log import logger, report
@@ -78,6 +78,7 @@ class Bridge:
         self._main = asyncio.current_task()
         for warning in self._config.warnings:
             logger.warning("%s", warning)
+        self._wanted = owner.wanted(self._config, self._variables)
         try:
             with contextlib.ExitStack() as stack:
                 if self._config.plugin:
@@ -267,7 +268,8 @@ class Bridge:
             here = os.getcwd()
         except OSError:  # somebody has removed it
             here = "/"
-        path = program.find(self._config.programs, self._variables, here)
+        names, arguments, whence = self._wanted
+        path = program.find(names, self._variables, here, whence)
         inherited = environment.inherited(self._variables)
         if b"PATH" in inherited:
             folders = program.search_path(self._variables, here)
@@ -278,9 +280,16 @@ class Bridge:
             server=self._config.server,
             proxy=b"TOR_PT_PROXY" in variables,
         )
-        logger.info("starting %s", path)
+        logger.info("starting %s%s", path, f" ({whence})" if whence else "")
         everything = {**inherited, **variables}
-        child = Child(path, everything, launch, self._learn, descriptors)
+        child = Child(
+            path,
+            everything,
+            launch,
+            self._learn,
+            arguments=arguments,
+            descriptors=descriptors,
+        )
         async with child as self._child:
             self._manners = Manners(
                 is_ending=child.is_ending,

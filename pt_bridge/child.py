@@ -53,6 +53,8 @@ class Child:
         environment: Mapping[bytes, bytes],
         launch: Launch,
         learn: Callable[[Launch], None] | None = None,
+        *,
+        arguments: Sequence[str] = (),
         descriptors: Sequence[int] = (),
     ) -> None:
         """Prepare a PT; entering the block starts it.
@@ -63,11 +65,13 @@ class Child:
             launch: takes what it says; not used before.
             learn: called after everything that `launch` took, and before the next line
                 is logged.
+            arguments: what it gets on its command line, where all users can read it.
             descriptors: what it inherits besides its three pipes, under its own number.
         """
         self.launch = launch
         self.pid = 0
         self._path = path
+        self._arguments = tuple(arguments)
         self._learn = learn
         self._descriptors = tuple(descriptors)
         self._stat: int | None = None
@@ -91,7 +95,7 @@ class Child:
         prepare = kernel.before_exec()
         try:
             self._process = subprocess.Popen(  # noqa: ASYNC220
-                [self._path],
+                [self._path, *self._arguments],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,

@@ -51,7 +51,13 @@ def _main() -> int:
         from pt_bridge import command_line
 
         return command_line.main(arguments, run)
-    return run(lambda: Config(os.environb))
+    return run(lambda: Config(os.environb, may=_may))
+
+
+def _may(option: str) -> bool:
+    from pt_bridge import owner  # for what hardly anybody asks for
+
+    return owner.allows(option, os.environb)
 
 
 def run(read_config: Callable[[], Config]) -> int:

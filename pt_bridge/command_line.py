@@ -8,10 +8,10 @@ import os
 import re
 from typing import TYPE_CHECKING, NoReturn
 
-from pt_bridge import __version__
+from pt_bridge import __version__, owner
 from pt_bridge.config import Config, variables_from_flags
 from pt_bridge.errors import UsageError
-from pt_bridge.own_options import CLIENT, OPTIONS, SERVER
+from pt_bridge.own_options import CLIENT, OPTIONS, OWNERS_FILES, SERVER
 from pt_bridge.transports import TRANSPORTS
 
 if TYPE_CHECKING:
@@ -33,12 +33,22 @@ For programs that cannot run plugins, the commands below do the same.
 EXIT_CODES = """\
 exit codes: 0 asked to stop; 64 usage; 65 plugin options; 69 transport or proxy refused;
 70 bug; 71 PT program; 73 state directory; 74 port; 75 PT late or dead; 76 PT misbehaves
+78 pt-bridge.conf
 """
 OPTIONS_INTRODUCTION = """\
 Plugin options: key=value pairs joined with ';'. Write \\; \\= \\\\ for ; = \\ in a key
 or a value; a bare = in a value is fine. In JSON write each \\ twice.
 
 pt-bridge's own:
+"""
+OPTIONS_OWNER = f"""
+Since links carry plugin options, what only a flag may say, and programs that pt-bridge
+does not know, need a line in {OWNERS_FILES}:
+
+  ClientTransportPlugin NAME[,NAME] exec PATH ARGUMENTS
+  ServerTransportPlugin NAME[,NAME] exec PATH ARGUMENTS
+  AllowPluginOption NAME   state, logfile, loglevel or unsafe-logging
+  %include PATH            take such lines from a torrc, or a pt_config.json
 """
 OPTIONS_TRANSPORTS = """
 Every other option is an argument for the transport, and goes to the PT as it is;
@@ -107,7 +117,12 @@ def _config(given: argparse.Namespace) -> Config:
     }
     if given.command == SERVER:
         flags["server"] = None
-    config = Config(variables, plugin=False, flags=flags)
+    config = Config(
+        variables,
+        plugin=False,
+        flags=flags,
+        may=lambda option: owner.allows(option, os.environb),
+    )
     if config.server != (given.command == SERVER):
         raise UsageError(
             "the plugin options say 'server' and the command says 'client': run "
@@ -171,7 +186,7 @@ def help_options() -> str:
         name = f"{option.name}={option.value}" if option.value else option.name
         side = f" ({option.side} only)" if option.side else ""
         lines.append(f"  {name:24} {option.meaning}{side}\n")
-    lines.append(OPTIONS_TRANSPORTS)
+    lines += [OPTIONS_OWNER, OPTIONS_TRANSPORTS]
     for name, transport in TRANSPORTS.items():
         needs = ", or ".join(
             " + ".join(sorted(need)) for need in transport.client.needs

@@ -19,7 +19,7 @@ from pt_bridge.transports import BY_ADDR, PROGRAMS, TRANSPORTS, side_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping
+    from collections.abc import Callable, Collection, Mapping, Sequence
     from typing import TypeVar
 
     from pt_bridge.own_options import Values
@@ -44,6 +44,10 @@ METHOD_CHARACTERS = frozenset(
 )
 
 
+def _nothing(option: str) -> bool:
+    return False
+
+
 class Config:
     """What the user asks for, all of it checked.
 
@@ -56,7 +60,10 @@ class Config:
         transport: the PT method.
         arguments: the PT's arguments, in order, duplicates kept.
         encoded_arguments: the same for SOCKS, at most 510 bytes; b"" for a server.
-        programs: names of executables to look for, or the one path of the owner's.
+        programs: names of executables to look for, or the one path of the flag --exec;
+            () where only the owner's files can name one (`pt_bridge.owner`).
+        exec: what ``exec=`` in the plugin options names, or None.
+        is_program_chosen: the flag --exec was given, and says it all.
         state: the PT's folder, relative to the state directory or absolute, or None.
         hold: which ends of the PT are held: ``both``, ``plain`` or ``none``.
         held: where both are, how a tunnel is told from the others, one of the
@@ -76,9 +83,11 @@ class Config:
     __slots__ = (
         "arguments",
         "encoded_arguments",
+        "exec",
         "held",
         "hold",
         "idle",
+        "is_program_chosen",
         "linger",
         "local",
         "logfile",
@@ -103,6 +112,7 @@ class Config:
         *,
         plugin: bool = True,
         flags: Values | None = None,
+        may: Callable[[str], bool] = _nothing,
     ) -> None:
         """Read everything (SIP003).
 
@@ -111,8 +121,11 @@ class Config:
             plugin: whether a shadowsocks host started us.
             flags: our own options from the command line; the owner's word comes before
                 the same options in SS_PLUGIN_OPTIONS.
+            may: tells whether the owner lets plugin options set an option as they like;
+                asked only where they do.
 
         Raises:
+            OwnerFileError: `may` cannot tell.
             UsageError: an SS_* variable is wrong; it names the variable.
             OptionsError: the plugin options are wrong; it names the key.
         """
@@ -126,7 +139,7 @@ class Config:
         self._read_addresses(texts)
         self._read_transport(own, owners_word=flags)
         self._read_hold(own)
-        self._read_settings(own, owners_word=flags)
+        self._read_settings(own, lambda key: key in flags or may(key))
 
     def _read_addresses(self, texts: Mapping[bytes, str]) -> None:
         self.remote_hosts = _checked(REMOTE_HOST, parse_hosts, texts)
@@ -139,9 +152,9 @@ class Config:
     def _read_transport(self, own: Values, owners_word: Collection[str]) -> None:
         self.transport = _transport(own)
         side = side_of(self.transport, server=self.server)
-        self.programs = _programs(
-            self.transport, side, own.get("exec"), trusted="exec" in owners_word
-        )
+        self.is_program_chosen = "exec" in owners_word
+        self.exec = None if self.is_program_chosen else own.get("exec")
+        self.programs = _programs(side, own.get("exec"), is_flag=self.is_program_chosen)
         self.warnings: list[str] = []
         if self.transport not in TRANSPORTS:
             nearest = arguments.did_you_mean(self.transport, TRANSPORTS)
@@ -187,7 +200,7 @@ class Config:
         except ProtocolError as error:
             raise OptionsError(f"the plugin options: {error}") from None
 
-    def _read_settings(self, own: Values, owners_word: Collection[str]) -> None:
+    def _read_settings(self, own: Values, may: Callable[[str], bool]) -> None:
         own_options.check_times(own, self.hold)
         self.restarts = own_options.restarts(own)
         self.upstream_proxy = own_options.proxy(own, self.hold)
@@ -203,15 +216,13 @@ class Config:
             own_options.choice(own, "loglevel", own_options.LOG_LEVELS)
             or own_options.DEFAULT_LOG_LEVEL
         )
-        if self.loglevel == "debug" and "loglevel" not in owners_word:
-            raise own_options.owner_only("loglevel=debug")
+        if self.loglevel == "debug" and not may("loglevel"):
+            raise own_options.owner_only("loglevel", "loglevel=debug")
         self.unsafe_logging = "unsafe-logging" in own
-        if self.unsafe_logging and "unsafe-logging" not in owners_word:
-            raise own_options.owner_only("unsafe-logging")
-        self.state = own_options.path(own, "state", trusted="state" in owners_word)
-        self.logfile = own_options.path(
-            own, "logfile", trusted="logfile" in owners_word
-        )
+        if self.unsafe_logging and not may("unsafe-logging"):
+            raise own_options.owner_only("unsafe-logging", "unsafe-logging")
+        self.state = own_options.path(own, "state", may)
+        self.logfile = own_options.path(own, "logfile", may)
 
     @property
     def remotes(self) -> list[Address]:
@@ -333,20 +344,7 @@ def _transport(own: Values) -> str:
     return name
 
 
-def _programs(
-    transport: str, side: Side | None, wanted: str | None, *, trusted: bool
-) -> tuple[str, ...]:
-    if wanted is not None:
-        if not trusted and wanted not in PROGRAMS:
-            raise OptionsError(
-                f"exec= in plugin options must be one of "
-                f"{', '.join(sorted(PROGRAMS))}; for any other program, use the flag "
-                f"--exec of 'pt-bridge client' or 'pt-bridge server'"
-            )
-        return (wanted,)
-    if side is None:
-        raise OptionsError(
-            f"no PT program that pt-bridge knows is a server for {transport}: name "
-            f"one with exec=, or use another transport"
-        )
-    return side.programs
+def _programs(side: Side | None, wanted: str | None, *, is_flag: bool) -> Sequence[str]:
+    if wanted is None:
+        return side.programs if side is not None else ()
+    return (wanted,) if is_flag or wanted in PROGRAMS else ()

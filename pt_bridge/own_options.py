@@ -12,7 +12,7 @@ from pt_bridge.protocol.args import is_printable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from pt_bridge.protocol.options import Option
 
@@ -33,6 +33,8 @@ HOLDS = (BOTH, PLAIN, NONE)
 DEFAULT_RESTARTS = 5
 MAX_RESTARTS = 1000
 MAX_RESTARTS_DIGITS = 4
+# Where the owner of the machine allows what plugin options may not ask for.
+OWNERS_FILES = "/etc/pt-bridge.conf or ~/.config/pt-bridge.conf"
 # What PTs take in TOR_PT_PROXY (pt-spec 3.2.2), and what we take besides where we dial
 # ourselves.
 PT_PROXY_SCHEMES = ("socks5", "socks4a", "http")
@@ -64,7 +66,10 @@ OPTIONS = {
         OwnOption("server", "", "", "be the server side; without it, the client side"),
         OwnOption("transport", "", "NAME", "the transport: obfs4, webtunnel, ..."),
         OwnOption(
-            "exec", "", "NAME", "which known PT program to run (as a flag: any path)"
+            "exec",
+            "",
+            "NAME",
+            "a known PT program, or one of pt-bridge.conf (as a flag: any path)",
         ),
         OwnOption(
             "state",
@@ -247,32 +252,38 @@ def seconds(values: Values, key: str) -> float | None:
     return float(value)
 
 
-def path(values: Values, key: str, *, trusted: bool) -> str | None:
+def path(values: Values, key: str, may: Callable[[str], bool]) -> str | None:
     """Give the value of an option that names a file or folder, or None without it.
 
     Args:
         values: the options.
         key: which one.
-        trusted: the owner's own word. Plugin options travel in links, so from them the
-            path must stay below the state directory.
+        may: tells whether the owner allows any path. Plugin options travel in links, so
+            from them it must otherwise stay below the state directory.
     """
     value = values.get(key)
-    if value is None or trusted:
+    if value is None or not (value.startswith("/") or ".." in value.split("/")):
         return value
-    if value.startswith("/") or ".." in value.split("/"):
+    if not may(key):
         raise OptionsError(
             f"{key}= in plugin options must stay below the state directory: a relative "
-            f"path without '..'; for any other, use the flag --{key} of 'pt-bridge "
-            f"client' or 'pt-bridge server'"
+            f"path without '..'; for any other, {_how_to_allow(key)}"
         )
     return value
 
 
-def owner_only(key: str) -> OptionsError:
-    """Make the error for what plugin options may not ask for."""
+def owner_only(key: str, asked: str) -> OptionsError:
+    """Make the error for what plugin options may not ask for, of themselves."""
     return OptionsError(
-        f"{key} is refused in plugin options, since links can carry them: use the flag "
-        f"of 'pt-bridge client' or 'pt-bridge server'"
+        f"{asked} is refused in plugin options, since links can carry them: "
+        f"{_how_to_allow(key)}"
+    )
+
+
+def _how_to_allow(key: str) -> str:
+    return (
+        f"add the line 'AllowPluginOption {key}' to {OWNERS_FILES}, or use the flag "
+        f"--{key} of 'pt-bridge client' or 'pt-bridge server'"
     )
 
 

@@ -176,7 +176,7 @@ TRANSPORTS = {
 # it into a session, which may end before it has carried all.
 COPYING = frozenset({"obfs2", "obfs3", "obfs4", "scramblesuit", "webtunnel"})
 
-# Asked for a transport that we do not know, and the only programs `exec=` may name.
+# Asked for a transport that we do not know; and all that `exec=` may name of itself.
 PROGRAMS_FOR_UNKNOWN = BOTH
 PROGRAMS = frozenset(
     program

@@ -431,6 +431,16 @@ async def test_it_has_a_process_group_of_its_own(pt: FakePt) -> None:
         assert report["arguments"] == [str(pt.path)]
 
 
+async def test_it_gets_the_owners_arguments_as_they_are(pt: FakePt) -> None:
+    """SE-04: no shell has a look at them."""
+    arguments = ["-enableLogging", "$HOME", "a b", "*", ";true", "", "\udcff"]
+    launch = Launch("obfs4proxy", "obfs4", server=False)
+    pt.play(*CLIENT)
+    async with Child(str(pt.path), ENVIRONMENT, launch, arguments=arguments) as child:
+        await child.ready(DEADLINE)
+        assert pt.report()["arguments"] == [str(pt.path), *arguments]
+
+
 async def test_it_has_the_default_signal_handlers(tmp_path: Path) -> None:
     """HQ-08: whatever the host ignores."""
     path = tmp_path / "obfs4proxy"

@@ -10,6 +10,8 @@ import pytest
 
 from pt_bridge import __version__
 from pt_bridge.own_options import OPTIONS
+from pt_bridge.owner import SYSTEM_WIDE
+from pt_bridge.protocol.torrc import OWNERS_OPTIONS
 from pt_bridge.transports import TRANSPORTS
 from tests.processes import CLIENT, SECRET, SERVER, exchange, mode
 
@@ -310,6 +312,13 @@ def test_the_options_are_explained(bench: Bench, arguments: list[str]) -> None:
     text = printed(bench, *arguments)
     for name in (*OPTIONS, *TRANSPORTS):
         assert f"\n  {name}" in text
+
+
+def test_it_is_explained_how_the_owner_allows_more(bench: Bench) -> None:
+    """Design 4: where, and in which words."""
+    words = set(printed(bench, "help", "options").replace(",", " ").split())
+    assert words >= {SYSTEM_WIDE, "ClientTransportPlugin", "ServerTransportPlugin"}
+    assert words >= {"AllowPluginOption", *OWNERS_OPTIONS, "%include"}
 
 
 def test_the_options_may_come_from_the_environment_which_ps_hides(

@@ -485,22 +485,23 @@ def test_the_options_may_choose_one_of_the_known_programs() -> None:
 
 
 @pytest.mark.parametrize("wanted", ["/bin/sh", "sh", "../lyrebird", "Lyrebird", "a b"])
-def test_the_options_may_choose_no_other_program(wanted: str) -> None:
-    """ER-03: plugin options travel in links; the owner's own word is taken."""
-    assert options_error(f"{OBFS4};exec={wanted}") == (
-        "exec= in plugin options must be one of conjure-client, lyrebird, meek-client, "
-        "obfs4proxy, snowflake-client, webtunnel-client, webtunnel-server; for any "
-        "other program, use the flag --exec of 'pt-bridge client' or 'pt-bridge server'"
-    )
-    assert config(flags={"exec": wanted}).programs == (wanted,)
+def test_any_other_program_is_for_the_owner_to_name(wanted: str) -> None:
+    """SE-03: plugin options travel in links; nothing is looked for on their word."""
+    asked = config(f"{OBFS4};exec={wanted}")
+    assert (asked.exec, asked.programs) == (wanted, ())
+    assert not asked.is_program_chosen
+
+
+def test_the_flag_is_the_owners_own_word() -> None:
+    """Whatever the options say."""
+    asked = config(f"{OBFS4};exec=lyrebird", flags={"exec": "./my pt"})
+    assert asked.is_program_chosen
+    assert (asked.exec, asked.programs) == (None, ("./my pt",))
 
 
 def test_a_transport_that_we_know_no_server_of_needs_the_program_named() -> None:
     """The catalogue says so, and does not guess."""
-    assert options_error("server;transport=snowflake") == (
-        "no PT program that pt-bridge knows is a server for snowflake: name one with "
-        "exec=, or use another transport"
-    )
+    assert config("server;transport=snowflake").programs == ()
     asked = config("server;transport=snowflake;exec=lyrebird;any=thing")
     assert asked.programs == ("lyrebird",)
     assert asked.warnings == []
@@ -537,30 +538,38 @@ def test_an_idle_time_of_0_is_no_limit() -> None:
     [
         ("loglevel=debug", {"loglevel": "debug"}),
         ("unsafe-logging", {"unsafe-logging": None}),
+        ("state=/etc/x", {"state": "/etc/x"}),
+        ("logfile=../x", {"logfile": "../x"}),
     ],
 )
-def test_what_shows_addresses_is_refused_in_plugin_options(
+def test_only_the_owner_lets_plugin_options_do_what_may_harm(
     option: str, flag: Values
 ) -> None:
-    """ER-03, SE-05: the owner's own word is taken."""
-    assert options_error(f"{OBFS4};{option}") == (
-        f"{option} is refused in plugin options, since links can carry them: use the "
-        f"flag of 'pt-bridge client' or 'pt-bridge server'"
+    """ER-03, SE-02, SE-05: by a flag, or by a line in his file."""
+    (key,) = flag
+    assert f"add the line 'AllowPluginOption {key}' to /etc/" in options_error(
+        f"{OBFS4};{option}"
     )
-    asked = config(flags=flag)
-    assert asked.loglevel == flag.get("loglevel", "info")
-    assert asked.unsafe_logging is ("unsafe-logging" in flag)
+    by_flag = config(flags=flag)
+    environ = {**ADDRESSES, b"SS_PLUGIN_OPTIONS": f"{OBFS4};{option}".encode()}
+    by_file = Config(environ, may=lambda name: name == key)
+    for asked in (by_flag, by_file):
+        assert asked.loglevel == flag.get("loglevel", "info")
+        assert asked.unsafe_logging is ("unsafe-logging" in flag)
+        assert (asked.state, asked.logfile) == (flag.get("state"), flag.get("logfile"))
+    with pytest.raises(OptionsError):
+        Config(environ, may=lambda name: name != key)
 
 
-@pytest.mark.parametrize("key", ["state", "logfile"])
-def test_a_path_elsewhere_is_refused_in_plugin_options(key: str) -> None:
-    """ER-03, SE-02: the owner's own word is taken."""
-    assert options_error(f"{OBFS4};{key}=/etc/x") == (
-        f"{key}= in plugin options must stay below the state directory: a relative "
-        f"path without '..'; for any other, use the flag --{key} of 'pt-bridge "
-        f"client' or 'pt-bridge server'"
-    )
-    assert getattr(config(flags={key: "/etc/x"}), key) == "/etc/x"
+def test_what_is_harmless_does_not_ask_the_owner() -> None:
+    """His files would have to be read before the port is open (LC-13)."""
+
+    def owner(option: str) -> bool:
+        raise AssertionError(option)
+
+    options = f"{OBFS4};loglevel=info;state=a;logfile=b/c;exec=/bin/sh"
+    environ = {**ADDRESSES, b"SS_PLUGIN_OPTIONS": options.encode()}
+    assert Config(environ, may=owner).state == "a"
 
 
 def test_a_flag_comes_before_the_same_option() -> None:
@@ -681,7 +690,6 @@ SECRETIVE = [
     f"{OBFS4};upstream-proxy=socks4://u:{SECRET}@h:1",
     f"{OBFS4};upstream-proxy=http://u:{SECRET}é@h:1",
     f"{OBFS4};upstream-proxy=http://u:{SECRET}@h:1;upstream-proxy=http://u:{SECRET}@h:1",
-    f"{OBFS4};exec=/{SECRET}",
     f"{OBFS4};state=/{SECRET}",
     f"{OBFS4};logfile=../{SECRET}",
     f"{OBFS4};loglevel={SECRET}",

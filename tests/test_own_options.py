@@ -33,6 +33,12 @@ PT_ARGUMENTS = (
 )
 
 
+def nobody(option: str) -> bool:
+    """Allow nothing."""
+    del option
+    return False
+
+
 def refusal(read: Callable[[], object]) -> str:
     """Give the text of the refusal, which is always one of the options."""
     with pytest.raises(OptionsError) as caught:
@@ -283,7 +289,7 @@ def test_anything_else_is_no_number_of_seconds(text: str) -> None:
 def test_a_path_in_plugin_options_is_below_the_state_directory(path: str) -> None:
     """SE-02."""
     values: Values = {"state": path}
-    assert own_options.path(values, "state", trusted=False) == path
+    assert own_options.path(values, "state", nobody) == path
 
 
 @pytest.mark.parametrize(
@@ -292,27 +298,43 @@ def test_a_path_in_plugin_options_is_below_the_state_directory(path: str) -> Non
 def test_a_path_that_leads_out_of_it_is_refused_in_plugin_options(path: str) -> None:
     """ER-03: a link can carry them; the owner's own word is taken."""
     values: Values = {"logfile": path}
-    message = refusal(lambda: own_options.path(values, "logfile", trusted=False))
+    message = refusal(lambda: own_options.path(values, "logfile", nobody))
     assert message == (
         "logfile= in plugin options must stay below the state directory: a relative "
-        "path without '..'; for any other, use the flag --logfile of 'pt-bridge "
-        "client' or 'pt-bridge server'"
+        "path without '..'; for any other, add the line 'AllowPluginOption logfile' to "
+        "/etc/pt-bridge.conf or ~/.config/pt-bridge.conf, or use the flag --logfile of "
+        "'pt-bridge client' or 'pt-bridge server'"
     )
-    assert own_options.path(values, "logfile", trusted=True) == path
+    asked: list[str] = []
+
+    def owner(option: str) -> bool:
+        asked.append(option)
+        return True
+
+    assert own_options.path(values, "logfile", owner) == path
+    assert asked == ["logfile"]
 
 
-@pytest.mark.parametrize("trusted", [False, True])
-def test_a_path_that_is_not_given_is_none(*, trusted: bool) -> None:
-    assert own_options.path({}, "state", trusted=trusted) is None
+@pytest.mark.parametrize("values", [{}, {"state": "obfs4"}])
+def test_the_owner_is_not_asked_without_need(values: Values) -> None:
+    """His files would have to be read, and a host waits for the port."""
+
+    def owner(option: str) -> bool:
+        raise AssertionError(option)
+
+    assert own_options.path(values, "state", owner) == values.get("state")
 
 
 def test_what_only_the_owner_may_ask_for_is_refused_with_the_reason() -> None:
     """ER-03."""
-    assert str(own_options.owner_only("loglevel=debug")) == (
-        "loglevel=debug is refused in plugin options, since links can carry them: use "
-        "the flag of 'pt-bridge client' or 'pt-bridge server'"
+    error = own_options.owner_only("loglevel", "loglevel=debug")
+    assert error.exit_code == 65
+    assert str(error) == (
+        "loglevel=debug is refused in plugin options, since links can carry them: add "
+        "the line 'AllowPluginOption loglevel' to /etc/pt-bridge.conf or "
+        "~/.config/pt-bridge.conf, or use the flag --loglevel of 'pt-bridge client' or "
+        "'pt-bridge server'"
     )
-    assert own_options.owner_only("unsafe-logging").exit_code == 65
 
 
 # -- the line for clients --------------------------------------------------------------
