@@ -188,6 +188,7 @@ class Machine:
         *,
         hosts: Sequence[str] = ("127.0.0.1",),
         variables: dict[str, str] | None = None,
+        nobody: bool = False,
     ) -> Program:
         """Start ss-local with pt-bridge for its plugin."""
         arguments = [
@@ -197,7 +198,7 @@ class Machine:
         ]
         if all(":" in host for host in hosts):
             arguments += ["-b", "127.0.0.1"]  # else it would choose ::1, too
-        return self.start("ss-local", *arguments, variables=variables)
+        return self.start("ss-local", *arguments, variables=variables, nobody=nobody)
 
     def client_options(self, server: Program) -> str:
         """Wait until a server is ready; read what its clients must use."""
