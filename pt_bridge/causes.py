@@ -11,6 +11,7 @@ import errno
 from pt_bridge.errors import (
     ArgumentsRejected,
     HungUp,
+    LoginRefused,
     ProtocolError,
     Unanswered,
     Unreached,
@@ -28,6 +29,8 @@ def explain(error: ProtocolError | OSError, *, proxy: bool = False) -> str:
         error: what `dial` raised.
         proxy: whether there is an upstream proxy on the way.
     """
+    if isinstance(error, LoginRefused):
+        return f"a connection failed ({error}): look at upstream-proxy="
     if isinstance(error, ArgumentsRejected):
         return f"{error}: copy the server's line whole, escapes included"
     if isinstance(error, ConnectionRefusedError):

@@ -168,7 +168,7 @@ def _scrubber(config: Config | None) -> Scrubber:
         secrets = [value for _, value in config.arguments]
         names = list(config.remote_hosts)
         if config.upstream_proxy is not None:
-            secrets += config.upstream_proxy.userinfo.split(":", 1)
+            secrets += config.upstream_proxy.credentials
             names.append(config.upstream_proxy.address.host)
         scrub.add(secrets=secrets, names=[n for n in names if ":" not in n])
     return scrub

@@ -11,7 +11,12 @@ from pt_bridge import causes, resolver, state
 from pt_bridge.bridge import Bridge
 from pt_bridge.connection import reset
 from pt_bridge.dial import dial, reach
-from pt_bridge.errors import ArgumentsRejected, ProtocolError, ProxyRefused
+from pt_bridge.errors import (
+    ArgumentsRejected,
+    LoginRefused,
+    ProtocolError,
+    ProxyRefused,
+)
 from pt_bridge.held_dial import Ends, dial_held
 from pt_bridge.listener import Listener
 from pt_bridge.log import logger
@@ -207,7 +212,7 @@ class ClientBridge(Bridge):
         for remote in self._alternatives:
             try:
                 ends = await self._dial(remote)
-            except ArgumentsRejected:
+            except (ArgumentsRejected, LoginRefused):
                 raise  # they are the same for all
             except (ProtocolError, OSError) as error:
                 failure = error
@@ -248,9 +253,9 @@ class ClientBridge(Bridge):
         proxy = self._config.upstream_proxy
         if proxy is None:
             return await reach(remote)
-        from pt_bridge import upstream  # its library takes a while to import
+        from pt_bridge.upstream import connect  # few have one
 
-        return await upstream.connect(proxy, remote, limit=PROXY_LIMIT)
+        return await connect(proxy, remote, limit=PROXY_LIMIT)
 
     def _complain_of_silence(self) -> None:
         text = causes.explain_silence(SLOW, proxy=self._has_proxy)

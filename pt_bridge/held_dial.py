@@ -117,7 +117,7 @@ class _Call:
         except ProtocolError as error:
             self._failure = error
             return
-        except OSError as error:  # a shortage
+        except OSError as error:  # a shortage; the user's proxy cannot be reached
             self._failure = ProtocolError(f"no connection can be made: {error}")
             return
         except Exception:

@@ -142,6 +142,14 @@ class Proxy:
         self.address = address
         self.userinfo = userinfo
 
+    @property
+    def credentials(self) -> list[str]:
+        """The user name and the password, as they stood there and decoded."""
+        from urllib.parse import unquote  # slow to import, and few need it
+
+        raw = self.userinfo.split(":", 1)
+        return [*raw, *map(unquote, raw)]
+
     def url(self, ip: str) -> str:
         """Write the URL with an IP address for its host (TOR_PT_PROXY)."""
         userinfo = f"{self.userinfo}@" if self.userinfo else ""

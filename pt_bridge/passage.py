@@ -70,6 +70,7 @@ class Passage:
     __slots__ = (
         "_came_through",
         "_drains",
+        "_has_read",
         "_is_telling",
         "_is_watching",
         "_loop",
@@ -131,6 +132,7 @@ class Passage:
         self._came_through = came_through
         self._is_telling = False
         self._must_read_other = False
+        self._has_read = False
         self._is_watching = False
         self._drains: list[Drain] = []
         self._timer: asyncio.TimerHandle | None = None
@@ -205,9 +207,17 @@ class Passage:
             self._wait = min(LONGER * self._wait, LAST_LOOK)
 
     def _may_tell(self) -> bool:
-        if unsent(self.legs.entry) or self._has_unread(self.legs.entry):
-            return False
-        return not (self._must_read_other and self._has_unread(self.legs.exit))
+        """Tell whether the PT had read everything, at this look and at the one before.
+
+        A call that takes the last bytes may still take an EOF that comes meanwhile.
+        """
+        before = self._has_read
+        self._has_read = not (
+            unsent(self.legs.entry)
+            or self._has_unread(self.legs.entry)
+            or (self._must_read_other and self._has_unread(self.legs.exit))
+        )
+        return before and self._has_read
 
     def _has_unread(self, leg: socket.socket) -> bool:
         peer = self._sock_diag.peer(leg)
