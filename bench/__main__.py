@@ -153,9 +153,11 @@ class Bench:
 
     def _obfs4(self, number: int) -> None:
         with self._work() as folder, contestants.obfs4_chain(folder) as chain:
-            for way in _turned(list(measures.obfs4_ways(chain)), number):
+            for way in _turned(measures.OBFS4_WAYS, number):
                 for name, values in measures.obfs4(chain, way, self._effort).items():
                     self._add(name, values)
+            for name, values in measures.idle_held(chain, self._effort).items():
+                self._add(name, values)
 
     def _start(self) -> None:
         with self._work() as folder:

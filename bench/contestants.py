@@ -296,14 +296,18 @@ class Chain:
     """pt-bridge and obfs4proxy in front of obfs4proxy's server and a far end.
 
     Attributes:
-        relay: pt-bridge; what is dialled goes through all of it.
+        relay: pt-bridge with ``hold=plain``; what is dialled goes through all of it.
+        pt: its PT client's process.
         dial_pt: connects to the same PT client without pt-bridge.
-        pt: the PT client's process.
+        held: pt-bridge with ``hold=both``, in front of the same server.
+        held_pt: its PT client's process.
     """
 
     relay: Relay
-    dial_pt: Dial
     pt: int
+    dial_pt: Dial
+    held: Relay
+    held_pt: int
 
 
 @contextmanager
@@ -327,12 +331,14 @@ def obfs4_chain(folder: Path) -> Iterator[Chain]:
         # SMETHOD obfs4 127.0.0.1:PORT ARGS:cert=CERT,iat-mode=0
         _, _, remote, arguments = processes.line_of(server, "SMETHOD")
         pairs = arguments.removeprefix("ARGS:").split(",")
-        relay = stack.enter_context(
-            running_pt_bridge(
-                folder, ";".join(["transport=obfs4", *pairs]), obfs4proxy, remote
+        relays = []
+        for hold in ("plain", "both"):
+            options = ";".join(["transport=obfs4", f"hold={hold}", *pairs])
+            relay = stack.enter_context(
+                running_pt_bridge(folder, options, obfs4proxy, remote)
             )
-        )
-        pt = _only_child(relay)
+            relays.append((relay, _only_child(relay)))
+        (relay, pt), (held, held_pt) = relays
         processes.wait_until(lambda: _listens(pt), "the PT client listens")
         dial_pt = functools.partial(
             dial_socks5,
@@ -340,7 +346,7 @@ def obfs4_chain(folder: Path) -> Iterator[Chain]:
             int(remote.rpartition(":")[2]),
             ";".join(pairs).encode(),
         )
-        yield Chain(relay, dial_pt, pt)
+        yield Chain(relay, pt, dial_pt, held, held_pt)
 
 
 def _only_child(relay: Relay) -> int:

@@ -34,6 +34,12 @@ UNITS = {
     "obfs4, up: CPU": "s/GB",
     "obfs4, down: throughput": "GB/s",
     "obfs4, down: CPU": "s/GB",
+    "obfs4 held at both ends, up: throughput": "GB/s",
+    "obfs4 held at both ends, up: CPU": "s/GB",
+    "obfs4 held at both ends, down: throughput": "GB/s",
+    "obfs4 held at both ends, down: CPU": "s/GB",
+    "held, idle: memory": "KiB",
+    "held, idle: descriptors": "",
     "start": "ms",
 }
 
@@ -131,6 +137,29 @@ def _obfs4(direction: str, words: str) -> list[Row]:
     ]
 
 
+def _held_obfs4(direction: str, words: str) -> list[Row]:
+    plain = f"obfs4, {direction}: throughput"
+    held = f"obfs4 held at both ends, {direction}"
+    throughput, cpu = f"{held}: throughput", f"{held}: CPU"
+    return [
+        Row(
+            f"hold=both, {words}",
+            throughput,
+            "obfs4proxy",
+            at_least(0.88),
+            other_quantity=plain,
+        ),
+        Row(
+            "the same, against hold=plain",
+            throughput,
+            OURS,
+            at_least(0.92),
+            other_quantity=plain,
+        ),
+        Row(f"our CPU to its, {words}", cpu, "obfs4proxy", at_most(0.3)),
+    ]
+
+
 ROWS = (
     *_bulk("up", "to the PT"),
     *_bulk("down", "to the host"),
@@ -138,6 +167,10 @@ ROWS = (
     Row("64 bytes and back, two cores", TWO_CORES, "HAProxy", at_most(0.95)),
     *_obfs4("up", "to the server"),
     *_obfs4("down", "to the host"),
+    *_held_obfs4("up", "to the server"),
+    *_held_obfs4("down", "to the host"),
+    Row("memory of an idle tunnel", "held, idle: memory", goal=at_most(5)),
+    Row("descriptors of it", "held, idle: descriptors", goal=at_most(4)),
     Row("exec -> the port accepts", "start", "python -c pass", at_most(2)),
     Row("memory of an idle tunnel", "idle: memory", goal=at_most(2.5)),
     Row("descriptors of it", "idle: descriptors", goal=at_most(2)),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import statistics
 import subprocess
 import time
@@ -32,6 +33,8 @@ WARM_UP_TUNNELS = 20
 WARM_UP_SECONDS = 0.2
 DIRECTIONS: dict[str, Moved] = {"up": traffic.uploaded, "down": traffic.downloaded}
 AT_ONCE = 8
+# An obfs4 handshake takes a while, so these are fewer.
+HELD_TUNNELS = 500
 # What pt-bridge needs to come to rest (seconds).
 REST = 0.3
 # How often it is tried whether a port accepts, when pt-bridge starts (seconds).
@@ -170,9 +173,7 @@ def fairness(relay: Relay, effort: Effort) -> Values:
     return values
 
 
-def obfs4_ways(chain: Chain) -> dict[str, Dial]:
-    """Give the two ways to the far end that are compared."""
-    return {"pt-bridge": chain.relay.dial, "obfs4proxy": chain.dial_pt}
+OBFS4_WAYS = ("plain", "both", "obfs4proxy")
 
 
 def obfs4(chain: Chain, way: str, effort: Effort) -> dict[str, Values]:
@@ -180,24 +181,36 @@ def obfs4(chain: Chain, way: str, effort: Effort) -> dict[str, Values]:
 
     Args:
         chain: what runs.
-        way: ``pt-bridge``, or ``obfs4proxy`` for the same PT client without it.
+        way: ``plain`` or ``both``, which pt-bridge holds, or ``obfs4proxy`` for the PT
+            client of the first without it.
         effort: how much.
     """
-    dial = obfs4_ways(chain)[way]
+    relay, pt = (
+        (chain.held, chain.held_pt) if way == "both" else (chain.relay, chain.pt)
+    )
+    dial = chain.dial_pt if way == "obfs4proxy" else relay.dial
+    name = "obfs4 held at both ends" if way == "both" else "obfs4"
     values: dict[str, Values] = {"pt-bridge": {}, "obfs4proxy": {}}
     for direction, moved in DIRECTIONS.items():
         number = fitting(moved, dial, effort)
-        ours = chain.relay.cpu_seconds()
-        pts = processes.cpu_seconds([chain.pt])
+        ours = relay.cpu_seconds()
+        pts = processes.cpu_seconds([pt])
         with moved(dial, number) as transfer:
-            ours = chain.relay.cpu_seconds() - ours
-            pts = processes.cpu_seconds([chain.pt]) - pts
-        name = f"obfs4, {direction}"
-        values[way][f"{name}: throughput"] = [number / transfer.seconds / GB]
-        if way == "pt-bridge":
-            values["pt-bridge"][f"{name}: CPU"] = [ours / number * GB]
-            values["obfs4proxy"][f"{name}: CPU"] = [pts / number * GB]
+            ours = relay.cpu_seconds() - ours
+            pts = processes.cpu_seconds([pt]) - pts
+        whose = "obfs4proxy" if way == "obfs4proxy" else "pt-bridge"
+        rate = [number / transfer.seconds / GB]
+        values[whose][f"{name}, {direction}: throughput"] = rate
+        if whose == "pt-bridge":
+            values["pt-bridge"][f"{name}, {direction}: CPU"] = [ours / number * GB]
+            values["obfs4proxy"][f"{name}, {direction}: CPU"] = [pts / number * GB]
     return values
+
+
+def idle_held(chain: Chain, effort: Effort) -> dict[str, Values]:
+    """Open tunnels through a PT that is held at both ends, and look at their cost."""
+    values = idle(chain.held, dataclasses.replace(effort, idle_tunnels=HELD_TUNNELS))
+    return {"pt-bridge": {f"held, {name}": each for name, each in values.items()}}
 
 
 def start(folder: Path) -> dict[str, Values]:
