@@ -23,6 +23,11 @@ MAX_ARGUMENTS = 2 * MAX_FIELD
 
 FIRST_PRINTABLE, LAST_PRINTABLE = " ", "~"
 
+# pt-spec 3.1
+METHOD_CHARACTERS = frozenset(
+    "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_"
+)
+
 # What a backslash must precede, and nothing else: PTs refuse any other escape.
 CLIENT_SPECIAL, SERVER_SPECIAL, SERVER_KEY_SPECIAL = "\\=;", "\\:;", "\\:;="
 
@@ -30,6 +35,11 @@ CLIENT_SPECIAL, SERVER_SPECIAL, SERVER_KEY_SPECIAL = "\\=;", "\\:;", "\\:;="
 def is_printable(text: str) -> bool:
     """Tell whether text is printable ASCII, all that a PT's arguments may hold."""
     return all(FIRST_PRINTABLE <= character <= LAST_PRINTABLE for character in text)
+
+
+def is_method_name(text: str) -> bool:
+    """Tell whether a transport may be called that: a C identifier (pt-spec 3.1)."""
+    return text != "" and not text[0].isdigit() and METHOD_CHARACTERS.issuperset(text)
 
 
 def _escape(text: str, special: str) -> str:

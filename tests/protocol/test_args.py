@@ -14,6 +14,7 @@ from pt_bridge.protocol.args import (
     decode_server,
     encode_client,
     encode_server,
+    is_method_name,
     is_printable,
 )
 
@@ -37,6 +38,20 @@ def test_space_to_tilde_is_printable(text: str) -> None:
 def test_control_and_other_than_ascii_characters_are_not_printable(text: str) -> None:
     """OG-13: one such byte makes webtunnel-server panic."""
     assert not is_printable(text)
+
+
+@pytest.mark.parametrize("name", ["obfs4", "_x", "X1", "meek_lite"])
+def test_a_transport_may_be_called_like_a_variable_in_c(name: str) -> None:
+    """PE-06, pt-spec 3.1."""
+    assert is_method_name(name)
+
+
+@pytest.mark.parametrize(
+    "name", ["", "1obfs", "obfs-4", "obfs4 ", "a.b", "*", "\u00e9", "\u0663", "a\n"]
+)
+def test_a_transport_cannot_be_called_otherwise(name: str) -> None:
+    """PE-06, pt-spec 3.1."""
+    assert not is_method_name(name)
 
 
 # -- client: pt-spec 3.5 ---------------------------------------------------------------
