@@ -7,7 +7,7 @@ is not in the catalogue gets whatever it is given.
 from __future__ import annotations
 
 from pt_bridge.errors import OptionsError, ProtocolError
-from pt_bridge.own_options import ARGUMENT_PREFIX, OPTIONS, PLANNED
+from pt_bridge.own_options import ARGUMENT_PREFIX, OPTIONS
 from pt_bridge.protocol.address import Address, parse_host_port
 from pt_bridge.protocol.args import is_printable
 from pt_bridge.protocol.options import parse, serialize
@@ -30,7 +30,7 @@ KNOWN = frozenset(
     if side is not None
     for argument in side.takes
 )
-OURS = frozenset({*OPTIONS, *PLANNED})
+OURS = frozenset(OPTIONS)
 # Arguments of a client line that any client may have otherwise than the server.
 NO_IDENTITY = frozenset({"iat-mode", "ver"})
 # difflib's measure: what is worth a hint, and what is nearly the same word.

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pt_bridge import arguments, own_options
 from pt_bridge.errors import OptionsError, ProtocolError, UsageError
-from pt_bridge.own_options import CLIENT, OPTIONS, PLANNED, SERVER
+from pt_bridge.own_options import CLIENT, OPTIONS, SERVER
 from pt_bridge.protocol.address import (
     Address,
+    is_nowhere,
     is_wildcard,
     parse_host,
     parse_host_port,
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from typing import TypeVar
 
     from pt_bridge.own_options import Values
+    from pt_bridge.protocol.bridge_line import BridgeLine
     from pt_bridge.protocol.options import Option
     from pt_bridge.transports import Side
 
@@ -38,10 +40,6 @@ ADDRESS_VARIABLES = (REMOTE_HOST, REMOTE_PORT, LOCAL_HOST, LOCAL_PORT)
 HOST_OPTIONS = frozenset({"__android_vpn"})
 # The names that a PT held at both ends is asked for have so many characters.
 HELD_NAME_LENGTH = 40
-# pt-spec 3.1
-METHOD_CHARACTERS = frozenset(
-    "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_"
-)
 
 
 def _nothing(option: str) -> bool:
@@ -131,12 +129,14 @@ class Config:
         """
         self.plugin = plugin
         texts = _required(variables)
-        own, self.arguments = _sort(parse(variables.get(PLUGIN_OPTIONS, b"")))
+        own, self.arguments = sort(parse(variables.get(PLUGIN_OPTIONS, b"")))
         flags = flags or {}
         own.update(flags)
         self.server = "server" in own
         own_options.check_side(own, SERVER if self.server else CLIENT)
         self._read_addresses(texts)
+        self.warnings: list[str] = []
+        self._read_bridge(own)
         self._read_transport(own, owners_word=flags)
         self._read_hold(own)
         self._read_settings(own, lambda key: key in flags or may(key))
@@ -149,21 +149,50 @@ class Config:
             _checked(LOCAL_PORT, parse_port, texts),
         )
 
+    def _read_bridge(self, own: dict[str, str | None]) -> None:
+        """Put what a bridge line says in the place of transport= and the arguments."""
+        line = bridge_of(own, self.arguments)
+        if line is None:
+            return
+        own["transport"], self.arguments = line.transport, line.arguments
+        if line.fingerprint is not None:
+            self.warnings.append(own_options.TOR_BRIDGE)
+        if not is_nowhere(line.address.host):
+            self._compare(line.address)
+
+    def _compare(self, address: Address) -> None:
+        """See that a bridge line promises no other server than the one dialled."""
+        if address in self.remotes:
+            return
+        # Only the resolver could tell whether a name and an IP address are the same.
+        may_be = address.port == self.remote_port and any(
+            (address.ip is None) != (remote.ip is None) for remote in self.remotes
+        )
+        if not may_be:
+            raise OptionsError(
+                "bridge= names another server than SS_REMOTE_HOST and SS_REMOTE_PORT, "
+                "and the PT would be sent to the latter: set shadowsocks's server and "
+                "server_port (by hand: --remote) to the address in the bridge line"
+            )
+        self.warnings.append(
+            "the PT is sent to SS_REMOTE_HOST, and not to the address in bridge=: one "
+            "is a name and one an IP address, so see that both are the same server"
+        )
+
     def _read_transport(self, own: Values, owners_word: Collection[str]) -> None:
-        self.transport = _transport(own)
+        self.transport = own_options.transport(own)
         side = side_of(self.transport, server=self.server)
         self.is_program_chosen = "exec" in owners_word
         self.exec = None if self.is_program_chosen else own.get("exec")
         self.programs = _programs(side, own.get("exec"), is_flag=self.is_program_chosen)
-        self.warnings: list[str] = []
         if self.transport not in TRANSPORTS:
             nearest = arguments.did_you_mean(self.transport, TRANSPORTS)
             if nearest:
-                self.warnings = [f"pt-bridge knows no '{self.transport}'{nearest}"]
+                self.warnings.append(f"pt-bridge knows no '{self.transport}'{nearest}")
         elif side is not None:
             known = (self.transport, side, self.arguments)
             arguments.check_needs(*known, server=self.server)
-            self.warnings = arguments.warnings(*known, server=self.server)
+            self.warnings += arguments.warnings(*known, server=self.server)
         self.encoded_arguments = b""
 
     def _read_hold(self, own: Values) -> None:
@@ -313,35 +342,44 @@ def _bind_host(hosts: list[str]) -> str:
     return hosts[0]
 
 
-def _sort(
+def sort(
     options: list[Option],
 ) -> tuple[dict[str, str | None], list[tuple[str, str]]]:
-    """Tell our own options from the PT's arguments."""
+    """Tell our own options from the PT's arguments.
+
+    Raises:
+        OptionsError: one of them can be neither.
+    """
     own: dict[str, str | None] = {}
     given: list[tuple[str, str]] = []
     for option in options:
         if option.key in HOST_OPTIONS:
             continue
-        if option.key in OPTIONS or option.key in PLANNED:
+        if option.key in OPTIONS:
             own_options.add(own, option)
         else:
             given.append(arguments.read(option))
     return own, given
 
 
-def _transport(own: Values) -> str:
-    name = own.get("transport")
-    if name is None:
+def bridge_of(own: Values, given: list[tuple[str, str]]) -> BridgeLine | None:
+    """Give the bridge line among the options, or None without one.
+
+    Args:
+        own: our own options.
+        given: the arguments for the PT, as `sort` gives them.
+
+    Raises:
+        OptionsError: it is none, or what it says is said beside it, too.
+    """
+    line = own_options.bridge(own)
+    if line is not None and given:
+        keys = " ".join(f"{arguments.shown(key)}=" for key, _ in given)
         raise OptionsError(
-            "the plugin options do not name the transport: add transport=obfs4, or the "
-            "one that the other side uses"
+            f"bridge= holds the transport's arguments, too: leave out {keys}, or "
+            f"bridge= (and write a ';' within the line as '\\;')"
         )
-    if not name or name[0].isdigit() or not METHOD_CHARACTERS.issuperset(name):
-        raise OptionsError(
-            "transport= must be a transport's name: letters, digits and '_', the first "
-            "no digit"
-        )
-    return name
+    return line
 
 
 def _programs(side: Side | None, wanted: str | None, *, is_flag: bool) -> Sequence[str]:

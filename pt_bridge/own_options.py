@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from pt_bridge.errors import OptionsError, ProtocolError
 from pt_bridge.protocol.address import Address, parse_host_port
-from pt_bridge.protocol.args import is_printable
+from pt_bridge.protocol.args import is_method_name, is_printable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from pt_bridge.protocol.bridge_line import BridgeLine
     from pt_bridge.protocol.options import Option
 
     Values = Mapping[str, str | None]
@@ -33,6 +34,10 @@ HOLDS = (BOTH, PLAIN, NONE)
 DEFAULT_RESTARTS = 5
 MAX_RESTARTS = 1000
 MAX_RESTARTS_DIGITS = 4
+TOR_BRIDGE = (
+    "the bridge line has a fingerprint, as Tor's bridges have: those lead only to Tor, "
+    "and never to a shadowsocks server"
+)
 # Where the owner of the machine allows what plugin options may not ask for.
 OWNERS_FILES = "/etc/pt-bridge.conf or ~/.config/pt-bridge.conf"
 # What PTs take in TOR_PT_PROXY (pt-spec 3.2.2), and what we take besides where we dial
@@ -65,6 +70,12 @@ OPTIONS = {
     for option in (
         OwnOption("server", "", "", "be the server side; without it, the client side"),
         OwnOption("transport", "", "NAME", "the transport: obfs4, webtunnel, ..."),
+        OwnOption(
+            "bridge",
+            CLIENT,
+            "LINE",
+            "a bridge line, instead of transport= and the transport's arguments",
+        ),
         OwnOption(
             "exec",
             "",
@@ -122,8 +133,6 @@ OPTIONS = {
         ),
     )
 }
-# Keys that a later version gives a meaning: never a PT's argument.
-PLANNED = frozenset({"bridge"})
 
 
 class Proxy:
@@ -160,15 +169,10 @@ def add(values: dict[str, str | None], option: Option) -> None:
     """Put one of our own options to the others.
 
     Raises:
-        OptionsError: it is not available, stands there twice, or has no value where it
-            needs one, or the other way round.
+        OptionsError: it stands there twice, or has no value where it needs one, or the
+            other way round.
     """
     key, where = option.key, f"at column {option.column}"
-    if key in PLANNED:
-        raise OptionsError(
-            f"'{key}' {where} is not available in this version: give transport= and "
-            f"the transport's arguments instead"
-        )
     if key in values:
         raise OptionsError(f"'{key}' is given twice, again {where}: leave one out")
     if OPTIONS[key].value and not option.value:
@@ -293,6 +297,44 @@ def _how_to_allow(key: str) -> str:
         f"add the line 'AllowPluginOption {key}' to {OWNERS_FILES}, or use the flag "
         f"--{key} of 'pt-bridge client' or 'pt-bridge server'"
     )
+
+
+def transport(values: Values) -> str:
+    """Give the transport's name (pt-spec 3.1)."""
+    name = values.get("transport")
+    if name is None:
+        raise OptionsError(
+            "the plugin options do not name the transport: add transport=obfs4, or the "
+            "one that the other side uses"
+        )
+    if not is_method_name(name):
+        raise OptionsError(
+            "transport= must be a transport's name: letters, digits and '_', the first "
+            "no digit"
+        )
+    return name
+
+
+def bridge(values: Values) -> BridgeLine | None:
+    """Give the bridge line, or None without one.
+
+    Raises:
+        OptionsError: it is none, or transport= is there, too.
+    """
+    text = values.get("bridge")
+    if text is None:
+        return None
+    if "transport" in values:
+        raise OptionsError(
+            "bridge= names the transport, too: leave out transport=, or bridge="
+        )
+    # Rarely asked for, and a host may be waiting for the port.
+    from pt_bridge.protocol import bridge_line
+
+    try:
+        return bridge_line.parse(text)
+    except ProtocolError as error:
+        raise OptionsError(f"bridge= is wrong: {error}") from None
 
 
 def proxy(values: Values, hold: str) -> Proxy | None:

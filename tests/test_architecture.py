@@ -149,6 +149,30 @@ def test_what_comes_before_the_port_is_open_imports_nothing_slow() -> None:
     assert done.stdout.split() == []
 
 
+def test_a_bridge_line_makes_nothing_slow_be_imported_before_the_port_is_open() -> None:
+    """LC-13: the module that reads it is imported only then."""
+    code = f"""if True:
+        import sys
+        before = set(sys.modules)
+        import pt_bridge.cli
+        assert "pt_bridge.protocol.bridge_line" not in sys.modules
+        options = b"bridge=Bridge obfs3 192.0.2.1:443 0123456789abcdef k=v"
+        pt_bridge.cli.Config({{
+            b"SS_REMOTE_HOST": b"192.0.2.1",
+            b"SS_REMOTE_PORT": b"443",
+            b"SS_LOCAL_HOST": b"127.0.0.1",
+            b"SS_LOCAL_PORT": b"1984",
+            b"SS_PLUGIN_OPTIONS": options.replace(b"f k", b"f" + b"0" * 24 + b" k"),
+        }})
+        assert "pt_bridge.protocol.bridge_line" in sys.modules
+        print(*(set(sys.modules) - before) & {SLOW})
+    """
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", code], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == []
+
+
 def test_what_is_imported_before_the_port_is_open_is_known() -> None:
     """LC-13: a new module there is a decision, not an accident."""
     reached: set[str] = set()

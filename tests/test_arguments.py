@@ -16,7 +16,7 @@ from pt_bridge.arguments import (
     shown,
 )
 from pt_bridge.errors import OptionsError
-from pt_bridge.own_options import OPTIONS, PLANNED
+from pt_bridge.own_options import OPTIONS
 from pt_bridge.protocol.options import Option
 from pt_bridge.transports import TRANSPORTS, side_of
 
@@ -489,7 +489,7 @@ def test_a_key_is_shown_as_far_as_it_is_surely_a_name(key: str, name: str) -> No
     assert shown(key) == name
 
 
-@pytest.mark.parametrize("key", sorted({*KNOWN, *OPTIONS, *PLANNED}))
+@pytest.mark.parametrize("key", sorted({*KNOWN, *OPTIONS}))
 def test_all_names_that_there_are_can_be_shown_whole(key: str) -> None:
     """ER-03: none is too long."""
     assert shown(key) == key

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from configparser import ConfigParser
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -470,6 +471,209 @@ def test_a_line_of_the_clients_on_the_server_side_is_warned_of() -> None:
     )
 
 
+# -- a bridge line ---------------------------------------------------------------------
+
+LINE = f"obfs4 192.0.2.1:8388 cert={CERT} iat-mode=0"
+OTHER_SERVER = (
+    "bridge= names another server than SS_REMOTE_HOST and SS_REMOTE_PORT, and the PT "
+    "would be sent to the latter: set shadowsocks's server and server_port (by hand: "
+    "--remote) to the address in the bridge line"
+)
+PERHAPS_ANOTHER = (
+    "the PT is sent to SS_REMOTE_HOST, and not to the address in bridge=: one is a "
+    "name and one an IP address, so see that both are the same server"
+)
+
+
+def test_a_bridge_line_stands_for_the_transport_and_its_arguments() -> None:
+    """Design 1, OG-02: the '=' between cert and its value may stand bare."""
+    asked = config(f"bridge={LINE};linger=5")
+    plain = config(f"{OBFS4};linger=5")
+    assert (asked.transport, asked.arguments) == (plain.transport, plain.arguments)
+    assert asked.encoded_arguments == plain.encoded_arguments
+    assert (asked.linger, asked.warnings) == (5.0, [])
+
+
+def test_a_bridge_line_is_escaped_like_any_value() -> None:
+    """OG-01: SIP003 takes the backslashes, the line itself has none."""
+    line = r"webtunnel [2001:db8::1]:443 url\=https://e.example/a\;b\\c ver=0.0.2"
+    asked = config(f"bridge={line}")
+    assert asked.arguments == [("url", r"https://e.example/a;b\c"), ("ver", "0.0.2")]
+
+
+@pytest.mark.parametrize(
+    "pasted",
+    [
+        "bridge=\u201cBridge\u00a0obfs3  192.0.2.1:8388\u201d",
+        "bridge=\ufeffBridge obfs3 192.0.2.1:8388",
+        'bridge="BRIDGE obfs3 192.0.2.1:8388";',
+    ],
+)
+def test_a_bridge_line_is_taken_as_people_paste_it(pasted: str) -> None:
+    """Demand 34."""
+    assert config(pasted).transport == "obfs3"
+
+
+def test_the_readmes_example_of_a_bridge_line_is_understood() -> None:
+    text = (Path(__file__).parents[1] / "README.rst").read_text()
+    (example,) = re.findall(
+        r'-s (\S+) -p (\d+) .*\\\n.*"(bridge=.+)"$', text, re.MULTILINE
+    )
+    host, port, options = example
+    asked = config(
+        options.replace("cert=...", f"cert={CERT}"),
+        variables={"SS_REMOTE_HOST": host, "SS_REMOTE_PORT": port},
+    )
+    assert asked.arguments == config(OBFS4).arguments
+    assert asked.warnings == []
+
+
+def test_a_flag_may_hold_the_bridge_line() -> None:
+    """Standalone, where its line ends do no harm (OG-03 is of the options)."""
+    asked = config("", flags={"bridge": f"{LINE}\r\n"})
+    assert asked.transport == "obfs4"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            f"bridge={LINE};transport=obfs4",
+            "bridge= names the transport, too: leave out transport=, or bridge=",
+        ),
+        (
+            f"bridge={LINE};{NEEDED}",
+            (
+                "bridge= holds the transport's arguments, too: leave out cert= "
+                r"iat-mode=, or bridge= (and write a ';' within the line as '\;')"
+            ),
+        ),
+        (
+            "bridge=webtunnel [2001:db8::1]:443 url=https://e.example/a;b=s3cret",
+            (
+                "bridge= holds the transport's arguments, too: leave out b=, "
+                r"or bridge= (and write a ';' within the line as '\;')"
+            ),
+        ),
+        (
+            f"server;bridge={LINE}",
+            "'bridge' has a meaning on the client side only",
+        ),
+        (
+            f"bridge={LINE};bridge={LINE}",
+            "'bridge' is given twice, again at column 116: leave one out",
+        ),
+        (
+            "bridge=192.0.2.1:8388 s3cret",
+            (
+                "bridge= is wrong: it names no transport: a bridge without one is a "
+                "plain Tor relay, which is no way to a shadowsocks server"
+            ),
+        ),
+        (
+            "bridge=obfs4 192.0.2.1:8388 iat-mode=0",
+            (
+                "obfs4 needs cert= in the plugin options: copy the server's line (and "
+                "on the server side, add 'server')"
+            ),
+        ),
+        (
+            f"bridge=obfs3 192.0.2.1:8388 k={'v' * 600}",
+            (
+                "the plugin options: the transport's arguments are 602 bytes long, and "
+                "no more than 510 can be passed on"
+            ),
+        ),
+    ],
+)
+def test_a_bridge_line_that_cannot_be_followed_is_refused(
+    options: str, message: str
+) -> None:
+    """ER-03, OG-07: two that say the same are two all the same."""
+    assert options_error(options) == message
+
+
+def test_a_bridge_line_and_a_flag_cannot_both_name_the_transport() -> None:
+    """The flag could not come before what the line says: which half of it?"""
+    message = "bridge= names the transport, too: leave out transport=, or bridge="
+    assert options_error(f"bridge={LINE}", flags={"transport": "obfs4"}) == message
+    assert options_error("transport=obfs4", flags={"bridge": LINE}) == message
+
+
+@pytest.mark.parametrize(
+    ("host", "line"),
+    [
+        ("5.6.7.8", "5.6.7.8:8388"),
+        ("9.9.9.9|5.6.7.8", "5.6.7.8:8388"),
+        ("2a00::1", "[2A00:0::1]:8388"),
+        ("Bridge.example", "bridge.example:8388"),
+        # Nobody is there, whatever shadowsocks is told.
+        ("5.6.7.8", "[2001:db8::1]:443"),
+        ("5.6.7.8", "192.0.2.3:80"),
+        ("server.example", "0.0.3.0:1"),
+    ],
+)
+def test_a_bridge_lines_server_is_the_one_that_is_dialled(host: str, line: str) -> None:
+    """FE-05, FE-17: SS_REMOTE_*, and one of several is enough."""
+    asked = config(f"bridge=obfs3 {line}", variables={"SS_REMOTE_HOST": host})
+    assert asked.warnings == []
+
+
+@pytest.mark.parametrize(
+    ("host", "line"),
+    [
+        ("5.6.7.8", "5.6.7.9:8388"),
+        ("5.6.7.8", "5.6.7.8:443"),
+        ("5.6.7.8|2a00::1", "[2a00::2]:8388"),
+        ("192.0.2.1", "5.6.7.8:8388"),
+        ("127.0.0.1", "5.6.7.8:8388"),
+        ("a.example", "b.example:8388"),
+        ("a.example", "5.6.7.8:443"),
+        ("5.6.7.8", "a.example:443"),
+    ],
+)
+def test_a_bridge_line_for_another_server_is_refused(host: str, line: str) -> None:
+    """Nobody connects to a server that is not the one in the line; none is shown."""
+    with pytest.raises(OptionsError) as caught:
+        config(f"bridge=obfs3 {line}", variables={"SS_REMOTE_HOST": host})
+    assert str(caught.value) == OTHER_SERVER
+
+
+@pytest.mark.parametrize(
+    ("host", "line"),
+    [
+        ("a.example", "5.6.7.8:8388"),
+        ("5.6.7.8", "a.example:8388"),
+        ("9.9.9.9|a.example", "5.6.7.8:8388"),
+    ],
+)
+def test_a_name_and_an_address_that_may_be_the_same_are_warned_of(
+    host: str, line: str
+) -> None:
+    """Nothing is resolved here; the name that shadowsocks gives is what is dialled."""
+    asked = config(f"bridge=obfs3 {line}", variables={"SS_REMOTE_HOST": host})
+    assert asked.warnings == [PERHAPS_ANOTHER]
+
+
+def test_a_bridge_of_tors_is_warned_of() -> None:
+    """It works, and leads only to Tor; the fingerprint is no argument."""
+    line = LINE.replace(" cert", " 0BAC39417268B96B9F514E7F63FA6FBA1A788955 cert")
+    asked = config(f"bridge={line}")
+    assert asked.warnings == [
+        (
+            "the bridge line has a fingerprint, as Tor's bridges have: those lead only "
+            "to Tor, and never to a shadowsocks server"
+        )
+    ]
+    assert [key for key, _ in asked.arguments] == ["cert", "iat-mode"]
+
+
+def test_a_bridge_lines_arguments_are_looked_at_like_any() -> None:
+    """SK-14."""
+    asked = config(f"bridge={LINE} crt=s3cret")
+    assert asked.warnings == ["obfs4 takes no 'crt': did you mean 'cert'?"]
+
+
 # -- the program -----------------------------------------------------------------------
 
 
@@ -696,7 +900,12 @@ SECRETIVE = [
     f"{OBFS4};hold={SECRET}",
     f"{OBFS4};restarts={SECRET}",
     f"{OBFS4};idle={SECRET}",
-    f"bridge=obfs4 192.0.2.1:1 cert={SECRET}",
+    f"bridge=obfs4 192.0.2.1:8388 cert={SECRET}",
+    f"bridge=obfs4 192.0.2.1:8388 {SECRET} iat-mode=0",
+    f"bridge=obfs4 192.0.2.1:8388 cert={SECRET} {SECRET}",
+    f"bridge=obfs4 {SECRET} cert={SECRET}",
+    f"bridge={SECRET}.example:1 {SECRET}",
+    f"bridge=obfs3 {SECRET}.example:1;x={SECRET}",
 ]
 
 

@@ -13,7 +13,6 @@ from pt_bridge.own_options import (
     CLIENT,
     HOLD,
     OPTIONS,
-    PLANNED,
     SERVER,
 )
 from pt_bridge.protocol.address import Address
@@ -53,17 +52,15 @@ def refusal(read: Callable[[], object]) -> str:
 def test_the_set_of_our_own_options_is_closed() -> None:
     """OG-06: a new one is a change of the contract."""
     assert " ".join(OPTIONS) == (
-        "server transport exec state upstream-proxy hold linger idle restarts "
+        "server transport bridge exec state upstream-proxy hold linger idle restarts "
         "start-timeout loglevel logfile unsafe-logging"
     )
-    assert {"bridge"} == PLANNED
 
 
 def test_no_option_of_ours_has_the_name_of_a_pts_argument() -> None:
     """OG-06, FE-06: nor of one that hosts keep for themselves."""
-    ours = {*OPTIONS, *PLANNED}
-    assert ours.isdisjoint(PT_ARGUMENTS.split())
-    assert "mode" not in ours
+    assert OPTIONS.keys().isdisjoint(PT_ARGUMENTS.split())
+    assert "mode" not in OPTIONS
 
 
 def test_an_argument_of_the_catalogue_that_has_our_name_needs_the_prefix() -> None:
@@ -75,7 +72,7 @@ def test_an_argument_of_the_catalogue_that_has_our_name_needs_the_prefix() -> No
         if side is not None
         for argument in side.takes
     }
-    assert taken & {*OPTIONS, *PLANNED} == {"transport"}
+    assert taken & OPTIONS.keys() == {"transport"}
 
 
 @pytest.mark.parametrize("name", OPTIONS)
@@ -89,11 +86,6 @@ def test_an_option_is_described(name: str) -> None:
 
 
 # -- taking them -----------------------------------------------------------------------
-
-NO_BRIDGE = (
-    "'bridge' at column 3 is not available in this version: give transport= and the "
-    "transport's arguments instead"
-)
 
 
 def test_options_are_put_together_whatever_their_order() -> None:
@@ -109,7 +101,10 @@ def test_options_are_put_together_whatever_their_order() -> None:
 @pytest.mark.parametrize(
     ("option", "message"),
     [
-        (Option("bridge", "obfs4 192.0.2.1:1 s3cret", 3), NO_BRIDGE),
+        (
+            Option("bridge", None, 3),
+            "'bridge' at column 3 needs a value: bridge=LINE",
+        ),
         (
             Option("hold", "none", 9),
             "'hold' is given twice, again at column 9: leave one out",
@@ -335,6 +330,59 @@ def test_what_only_the_owner_may_ask_for_is_refused_with_the_reason() -> None:
         "~/.config/pt-bridge.conf, or use the flag --loglevel of 'pt-bridge client' or "
         "'pt-bridge server'"
     )
+
+
+# -- the transport ---------------------------------------------------------------------
+
+
+def test_the_transport_is_named() -> None:
+    """PE-06."""
+    assert own_options.transport({"transport": "obfs4"}) == "obfs4"
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({}, "the plugin options do not name the transport: add transport=obfs4"),
+        ({"transport": "s3cret-"}, "transport= must be a transport's name: letters"),
+    ],
+)
+def test_a_transport_without_a_name_is_refused(values: Values, message: str) -> None:
+    """PE-06, ER-03."""
+    text = refusal(lambda: own_options.transport(values))
+    assert text.startswith(message)
+    assert "s3cret" not in text
+
+
+def test_a_bridge_line_may_stand_for_the_transport_and_its_arguments() -> None:
+    """Design 1."""
+    line = own_options.bridge({"bridge": "Bridge obfs4 192.0.2.1:443 cert=a=b"})
+    assert line is not None
+    assert str(line) == "obfs4 192.0.2.1:443 cert=a=b"
+    assert own_options.bridge({"transport": "obfs4"}) is None
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        (
+            {"bridge": "192.0.2.1:443 s3cret"},
+            (
+                "bridge= is wrong: it names no transport: a bridge without one is a "
+                "plain Tor relay, which is no way to a shadowsocks server"
+            ),
+        ),
+        (
+            {"bridge": "obfs4 192.0.2.1:443 cert=s3cret", "transport": "obfs4"},
+            "bridge= names the transport, too: leave out transport=, or bridge=",
+        ),
+    ],
+)
+def test_a_bridge_line_that_cannot_be_taken_is_refused(
+    values: Values, message: str
+) -> None:
+    """ER-03, SE-05; two that say the same are two all the same (OG-07)."""
+    assert refusal(lambda: own_options.bridge(values)) == message
 
 
 # -- the line for clients --------------------------------------------------------------

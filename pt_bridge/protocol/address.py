@@ -29,6 +29,8 @@ LABEL_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-_")
 DIGITS = frozenset("0123456789")
 IPV4_CHARACTERS = DIGITS | {"."}
 IPV4_BYTES = frozenset(map(str, range(256)))
+# RFC 5737, RFC 3849, and 0.0.0.0/8 (RFC 1122 3.2.1.3): nobody is there.
+NOWHERE = ("192.0.2.", "198.51.100.", "203.0.113.", "2001:db8:", "0.")
 
 
 class Address:
@@ -215,3 +217,12 @@ def is_wildcard(host: str) -> bool:
     """Tell whether the host stands for every address of this machine."""
     ip = _literal(host)
     return ip is not None and ip.is_unspecified
+
+
+def is_nowhere(host: str) -> bool:
+    """Tell whether an IP address only fills a place, as in bridge lines of snowflake.
+
+    Args:
+        host: as `Address.host` holds it.
+    """
+    return host.startswith(NOWHERE) and (":" in host or _is_ipv4(host))

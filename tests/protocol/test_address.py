@@ -13,6 +13,7 @@ from pt_bridge.protocol.address import (
     Address,
     Alternatives,
     is_loopback,
+    is_nowhere,
     is_wildcard,
     parse_endpoint,
     parse_host,
@@ -297,6 +298,34 @@ def test_loopback_is_what_only_this_machine_can_reach(
 def test_a_wildcard_stands_for_every_address(host: str, *, expected: bool) -> None:
     """SV-02."""
     assert is_wildcard(host) == expected
+
+
+@pytest.mark.parametrize(
+    "network",
+    [
+        *("192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24"),
+        *("2001:db8::/32", "0.0.0.0/8"),
+    ],
+)
+def test_nobody_is_at_an_address_that_documents_something(network: str) -> None:
+    """RFC 5737, RFC 3849, RFC 1122: what bridge lines name where nobody is dialled."""
+    net = ipaddress.ip_network(network)
+    for address in (net[0], net[3], net[-1]):
+        assert is_nowhere(parse_host(str(address)))
+    for address in (net[0] - 1, net[-1] + 1) if net[0] != net[0].__class__(0) else ():
+        assert not is_nowhere(parse_host(str(address)))
+
+
+@pytest.mark.parametrize(
+    "host", ["1.0.2.1", "127.0.0.1", "::1", "::", "2001:db80::1", "192.0.20.1"]
+)
+def test_somebody_may_be_at_any_other_address(host: str) -> None:
+    assert not is_nowhere(host)
+
+
+@pytest.mark.parametrize("name", ["0.example", "192.0.2.example", "0.0.0.a", "a.b"])
+def test_a_name_is_no_such_address(name: str) -> None:
+    assert not is_nowhere(name)
 
 
 # -- several addresses -----------------------------------------------------------------
