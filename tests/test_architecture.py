@@ -41,7 +41,8 @@ IMPURE = set(
     """
     _socket asyncio concurrent ctypes fcntl glob io logging multiprocessing os pathlib
     psutil pwd random resource secrets select selectors shutil signal socket
-    socketserver ssl stat subprocess sys tempfile termios threading time urllib uuid
+    socketserver ssl stat subprocess sys tempfile termios threading time
+    urllib.request uuid
     """.split()  # noqa: SIM905 - to be read
 )
 # Each takes milliseconds, and a host may be waiting for the port.
