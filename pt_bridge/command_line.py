@@ -1,16 +1,16 @@
-"""The commands for people: ``pt-bridge client``, ``server`` and ``help``."""
+"""The commands for people: ``pt-bridge client``, ``server``, ``convert``, ``help``."""
 
 from __future__ import annotations
 
 import argparse
-import contextlib
 import os
 import re
+import signal
 from typing import TYPE_CHECKING, NoReturn
 
 from pt_bridge import __version__, owner
 from pt_bridge.config import Config, variables_from_flags
-from pt_bridge.errors import UsageError
+from pt_bridge.errors import ConfigError, UsageError
 from pt_bridge.own_options import CLIENT, OPTIONS, OWNERS_FILES, SERVER
 from pt_bridge.transports import TRANSPORTS
 
@@ -18,9 +18,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 STDOUT = 1
+# `forms.FORMS`, which takes long to import.
+FORMS = ("bridge", "options", "link", "json")
 # The name of a flag, without the value, which may be a secret.
 FLAG = re.compile(r"(?<!\S)--[a-z][a-z-]*(?![^\s=])")
-REQUIRED = ("--local", "--remote")  # the end of a message that names what is missing
+REQUIRED = "the following arguments are required"  # their names follow, and no value
 DESCRIPTION = """\
 Tor's Pluggable Transports (obfs4proxy, lyrebird, webtunnel, snowflake, ...) as a
 shadowsocks plugin. shadowsocks starts it by itself:
@@ -64,9 +66,11 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Raise it, instead of exiting with 2; the words themselves may be secrets."""
-        what = message if message.endswith(REQUIRED) else message.partition(":")[0]
+        what = message if message.startswith(REQUIRED) else message.partition(":")[0]
         if what == "argument COMMAND":
-            what = "there is no such command: say client, server or help"
+            what = "there is no such command: say client, server, convert or help"
+        elif what == "argument --to":
+            what = f"--to must be one of: {', '.join(FORMS)}"
         elif what == "unrecognized arguments":
             what = f"{what}: {' '.join(FLAG.findall(message)) or 'no flags'}"
         raise UsageError(f"{what}; see '{self.prog} --help'")
@@ -87,16 +91,57 @@ def main(arguments: Sequence[str], run: Callable[[Callable[[], Config]], int]) -
         given = parser.parse_args(arguments)
     except UsageError as error:
         return run(_raises(error))
-    if given.command == "help":
-        with contextlib.suppress(BrokenPipeError):  # `... | head`
-            os.write(STDOUT, help_options().encode())
+    if given.command in PRINTING:
+        try:
+            PRINTING[given.command](given)
+        except ConfigError as error:
+            return run(_raises(error))
         return 0
     if given.command is None:
         return run(_raises(UsageError("say what to be: client or server")))
     return run(lambda: _config(given))
 
 
-def _raises(error: UsageError) -> Callable[[], Config]:
+def _print(text: str) -> None:
+    data = text.encode()
+    try:
+        while data:
+            data = data[os.write(STDOUT, data) :]
+    except BrokenPipeError:  # `... | head`
+        pass
+    except OSError as error:
+        raise UsageError(f"cannot write to standard output: {error.strerror}") from None
+
+
+def _help(_: argparse.Namespace) -> None:
+    _print(help_options())
+
+
+def _convert(given: argparse.Namespace) -> None:
+    """Print on stdout what was asked for, and on stderr what it lacks."""
+    from pt_bridge import forms, source
+    from pt_bridge.log import say
+    from pt_bridge.scrubber import one_line
+
+    # Somebody may be typing: Ctrl-C simply ends it.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    profile = forms.amend(
+        forms.read(source.read(" ".join(given.text))),
+        remote=given.remote,
+        local=given.local,
+        method=given.method,
+        password=given.password,
+    )
+    text = forms.write(profile, given.to)
+    for note in forms.notes(profile, given.to):
+        say(one_line(f"pt-bridge: note: {note}"))
+    _print(f"{text}\n")
+
+
+PRINTING = {"help": _help, "convert": _convert}
+
+
+def _raises(error: ConfigError) -> Callable[[], Config]:
     def fail() -> Config:
         raise error
 
@@ -145,6 +190,7 @@ def _parser() -> Parser:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     _add_role(commands, CLIENT, "listen on --local, reach the server at --remote")
     _add_role(commands, SERVER, "listen on --remote, pass connections on to --local")
+    _add_convert(commands)
     helper = commands.add_parser("help", help="explain the plugin options")
     helper.add_argument("topic", choices=["options"], nargs="?")
     return parser
@@ -177,6 +223,29 @@ def _add_role(
             parser.add_argument(
                 flag, dest=option.name, action="store_true", help=option.meaning
             )
+
+
+def _add_convert(commands: argparse._SubParsersAction[Parser]) -> None:
+    what = "turn a bridge line, plugin options, an ss:// link or JSON into each other"
+    parser = commands.add_parser(
+        "convert",
+        help=what,
+        description=f"{what[0].upper()}{what[1:]}.",
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "text", nargs="+", metavar="TEXT", help="any of these; FILE.json; - for stdin"
+    )
+    parser.add_argument(
+        "--to", required=True, choices=FORMS, help="what to write, on stdout"
+    )
+    for flag, metavar, meaning in (
+        ("--remote", "HOST:PORT", "the server, if TEXT does not name it"),
+        ("--method", "NAME", "shadowsocks's cipher, likewise"),
+        ("--password", "TEXT", "shadowsocks's password, likewise"),
+        ("--local", "HOST:PORT", "where ss-local listens (127.0.0.1:1080)"),
+    ):
+        parser.add_argument(flag, metavar=metavar, help=meaning)
 
 
 def help_options() -> str:

@@ -30,6 +30,7 @@ PURE = {
     "pt_bridge.causes",
     "pt_bridge.config",
     "pt_bridge.errors",
+    "pt_bridge.forms",
     "pt_bridge.own_options",
     "pt_bridge.scrubber",
     "pt_bridge.transports",

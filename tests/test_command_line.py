@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import fcntl
+import json
+import os
+import re
+import shlex
 import signal
 import subprocess
+import sys
+import termios
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from pt_bridge import __version__
+from pt_bridge import __version__, command_line, forms
 from pt_bridge.own_options import OPTIONS
 from pt_bridge.owner import SYSTEM_WIDE
 from pt_bridge.protocol.torrc import OWNERS_OPTIONS
 from pt_bridge.transports import TRANSPORTS
-from tests.processes import CLIENT, SECRET, SERVER, exchange, mode
+from tests.processes import CLIENT, SECRET, SERVER, exchange, mode, until
 
 if TYPE_CHECKING:
     import socket
@@ -216,7 +224,11 @@ def test_the_death_of_the_pt_is_an_error_here_too(bench: Bench) -> None:
             64,
             "unrecognized arguments: --unknown; see 'pt-bridge --help'",
         ),
-        (["clent"], 64, "there is no such command: say client, server or help"),
+        (
+            ["clent"],
+            64,
+            "there is no such command: say client, server, convert or help",
+        ),
         (
             ["client", "--local=9", "--remote=9", f"--chert={SECRET}", SECRET],
             64,
@@ -284,6 +296,156 @@ def test_mistakes_are_explained(
     assert text in sentence
 
 
+# -- convert ---------------------------------------------------------------------------
+
+LINE = f"obfs4 198.51.100.7:8443 cert={'A' * 70} iat-mode=0"
+AS_OPTIONS = f"transport=obfs4;cert={'A' * 70};iat-mode=0"
+
+
+def test_a_bridge_line_is_converted(bench: Bench) -> None:
+    """Design 4: what was asked for is shown in full, and nothing else on stdout."""
+    program = bench.standalone("convert", f"Bridge {LINE}", "--to=options")
+    assert program.wait() == 0
+    assert program.output.decode() == f"{AS_OPTIONS}\n"
+    assert program.lines == [
+        (
+            "pt-bridge: note: the address is no part of the options: set shadowsocks's "
+            "server and server_port to it"
+        )
+    ]
+
+
+def test_a_line_that_lacks_its_quotes_is_put_together_again(bench: Bench) -> None:
+    """What the shell has split at its blanks."""
+    flags = ("--method=none", "--password=", "--local=127.0.0.1:9", "--to", "json")
+    text = printed(bench, "convert", "Bridge", *LINE.split(), *flags)
+    assert json.loads(text) == {
+        "server": "198.51.100.7",
+        "server_port": 8443,
+        "local_address": "127.0.0.1",
+        "local_port": 9,
+        "method": "none",
+        "password": "",
+        "plugin": "pt-bridge",
+        "plugin_opts": AS_OPTIONS,
+    }
+
+
+def test_a_file_and_standard_input_are_converted(bench: Bench) -> None:
+    """The way through all four and back."""
+    flags = ("--remote=198.51.100.7:8443", "--method=none", f"--password={SECRET}")
+    path = bench.folder / "config.json"
+    path.write_text(printed(bench, "convert", AS_OPTIONS, "--to=json", *flags))
+    link = printed(bench, "convert", str(path), "--to=link")
+    program = bench.standalone("convert", "-", "--to=bridge", stdin=subprocess.PIPE)
+    assert program.process.stdin is not None
+    program.process.stdin.write(link.encode())
+    program.process.stdin.close()
+    assert program.wait() == 0
+    assert program.output.decode() == f"{LINE}\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "text"),
+    [
+        (["convert"], 64, "the following arguments are required: TEXT, --to"),
+        (["convert", LINE], 64, "the following arguments are required: --to"),
+        (
+            ["convert", LINE, "--to=yaml"],
+            64,
+            "--to must be one of: bridge, options, link, json; see 'pt-bridge convert",
+        ),
+        (
+            ["convert", LINE, "--to=link"],
+            64,
+            (
+                "a shadowsocks link needs more than this holds: add --method NAME "
+                "--password TEXT"
+            ),
+        ),
+        (
+            ["convert", LINE, "--to=json", "--remote=9"],
+            64,
+            "--remote is wrong: it must be HOST:PORT, an IPv6 address in brackets",
+        ),
+        (
+            ["convert", "./nowhere.json", "--to=json"],
+            64,
+            "cannot read ./nowhere.json: No such file or directory",
+        ),
+        (
+            ["convert", f"obfs4 198.51.100.7:1 {SECRET}", "--to=json"],
+            65,
+            (
+                "this bridge line is wrong: what follows the address is neither a "
+                "fingerprint of 40 hexadecimal digits nor key=value"
+            ),
+        ),
+    ],
+)
+def test_what_cannot_be_converted_is_explained(
+    bench: Bench, arguments: list[str], code: int, text: str
+) -> None:
+    """ER-02, ER-03, SE-05: and nothing is printed."""
+    program = bench.standalone(*arguments)
+    assert (program.wait(), program.output) == (code, b"")
+    assert text in program.text
+    assert SECRET not in program.text
+    assert len(program.lines) == 1
+
+
+def test_an_output_that_is_full_is_an_error(bench: Bench) -> None:
+    """Else a script would go on with half of it."""
+    with open("/dev/full", "wb") as full:
+        program = bench.standalone("convert", LINE, "--to=bridge", stdout=full)
+    assert bench.failure(program) == (
+        64,
+        "cannot write to standard output: No space left on device",
+    )
+
+
+def test_an_output_that_nobody_reads_is_none(bench: Bench) -> None:
+    """`... | head`."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    program = bench.standalone("convert", LINE, "--to=bridge", stdout=writer)
+    os.close(writer)
+    assert program.wait() == 0
+    assert program.lines == []
+
+
+def test_ctrl_c_ends_a_conversion_that_waits_for_its_text(bench: Bench) -> None:
+    """Without a traceback."""
+    program = bench.standalone("convert", "-", "--to=bridge", stdin=subprocess.PIPE)
+    assert program.process.stdin is not None
+    pipe = program.process.stdin.fileno()
+    os.write(pipe, b"Bridge ")
+    until(lambda: not unread(pipe))
+    program.signal(signal.SIGINT)
+    assert program.wait() == -signal.SIGINT
+    assert program.text == ""
+
+
+def unread(pipe: int) -> int:
+    """Tell how many bytes wait in a pipe."""
+    return int.from_bytes(fcntl.ioctl(pipe, termios.FIONREAD, bytes(4)), sys.byteorder)
+
+
+def test_the_readmes_example_of_convert_prints_what_it_says(bench: Bench) -> None:
+    text = (Path(__file__).parents[1] / "README.rst").read_text()
+    examples = re.findall(
+        r"^    \$ pt-bridge (convert .+)\n    (.+)$", text, re.MULTILINE
+    )
+    assert examples
+    for command, expected in examples:
+        assert printed(bench, *shlex.split(command)) == f"{expected}\n"
+
+
+def test_convert_offers_the_forms_that_there_are() -> None:
+    """They take long to import, so they are written down twice."""
+    assert command_line.FORMS == forms.FORMS
+
+
 # -- what it explains ------------------------------------------------------------------
 
 
@@ -302,7 +464,13 @@ def test_the_help_of_a_command_has_its_options(bench: Bench, role: str) -> None:
 
 def test_the_help_has_the_commands_and_the_exit_codes(bench: Bench) -> None:
     text = printed(bench, "--help")
-    for words in ("client", "server", "help", "exit codes: 0 asked to stop; 64 usage"):
+    for words in (
+        "client",
+        "server",
+        "convert",
+        "help",
+        "exit codes: 0 asked to stop; 64 usage",
+    ):
         assert words in text
 
 

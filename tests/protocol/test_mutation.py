@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
+from pt_bridge import forms
 from pt_bridge.config import Config, variables_from_flags
 from pt_bridge.errors import (
     ConfigError,
@@ -23,7 +24,16 @@ from pt_bridge.errors import (
     TransportError,
     UsageError,
 )
-from pt_bridge.protocol import extorport, http_connect, socks4, socks5, socks5_server
+from pt_bridge.protocol import (
+    bridge_line,
+    extorport,
+    http_connect,
+    socks4,
+    socks5,
+    socks5_server,
+    ss_config,
+    ss_link,
+)
 from pt_bridge.protocol.address import (
     Address,
     parse_endpoint,
@@ -173,6 +183,26 @@ def configure_by_hand(data: bytes) -> None:
         Config(variables, plugin=False)
 
 
+def read_bridge_line(data: bytes) -> None:
+    """Read a bridge line; what was read is written, and read, as the same."""
+    line = str(bridge_line.parse(as_variable(data)))
+    assert str(bridge_line.parse(line)) == line
+
+
+def read_link(data: bytes) -> None:
+    """Read a link; what was read is written, and read, as the same."""
+    link = ss_link.serialize(ss_link.parse(as_variable(data)))
+    assert ss_link.serialize(ss_link.parse(link)) == link
+
+
+def convert(data: bytes) -> None:
+    """Read whatever of the four it is, and write all the others."""
+    profile = forms.read(as_variable(data))
+    for form in forms.FORMS:
+        forms.write(profile, form)
+        forms.notes(profile, form)
+
+
 SOCKS5_USER = b"\5\2\0\2\1\1u\1p"
 SOCKS5_REQUESTS = [
     b"\5\1\0\1\x7f\0\0\1\0\x50",
@@ -200,6 +230,19 @@ SESSIONS = [
     b"VERSION 1\nSTATUS TYPE=version IMPLEMENTATION=x\nCMETHOD-ERROR obfs4 no\n",
     b"hello\nVERSION 1\r\nSMETHOD-ERROR obfs4 no\n",
 ]
+BRIDGE_LINE = (
+    b"Bridge obfs4 192.0.2.1:8388 0BAC39417268B96B9F514E7F63FA6FBA1A788955 "
+    b"cert=A iat-mode=0"
+)
+LINKS = [
+    b"ss://YWVzLTEyOC1nY206dGVzdA@192.0.2.1:8388/?plugin=pt-bridge%3Btransport%3Dt#x",
+    b"ss://2022-x:a%2Fb%3D@[::1]:1/?plugin=pt-bridge;bridge%3Dobfs3 [::1]:1;idle=5#b",
+    b"ss://YWVzLTEyOC1nY206dGVzdEAxOTIuMC4yLjE6ODM4OA#old",
+]
+CONFIGURATION = (
+    b'{"server": ["::1"], "server_port": 8388, "method": "none", "password": "\\u00fc"'
+    b', "plugin": "pt-bridge", "plugin_opts": "transport=t;a=b\\\\;c", "x": [1, null]}'
+)
 CLIENT_OPTIONS = (
     b"transport=t;linger=1.5;idle=2;k=v;state=s;exec=lyrebird;__android_vpn=;"
     b"upstream-proxy=socks5://u:p@[::1]:1080"
@@ -408,7 +451,33 @@ ENTRIES = [
             b"192.0.2.1\n8388\n127.0.0.1\n1984\ntransport=obfs4;cert=A;iat-mode=0",
             b"a.example|::1\n1\n::1\n2\n" + CLIENT_OPTIONS,
             b"0.0.0.0|::\n1\n::1\n2\n" + SERVER_OPTIONS,
+            b"192.0.2.1\n8388\n127.0.0.1\n1984\nidle=1;bridge=" + BRIDGE_LINE,
         ],
+    ),
+    Entry(
+        "bridge_line.parse",
+        read_bridge_line,
+        (ProtocolError,),
+        3_000,
+        [
+            BRIDGE_LINE,
+            "\ufeff\u201cwebtunnel\u00a0[2001:db8::1]:443\turl=u\u201d\r\n".encode(),
+        ],
+    ),
+    Entry("ss_link.parse", read_link, (ProtocolError,), 3_000, LINKS),
+    Entry(
+        "ss_config.parse",
+        lambda data: ss_config.serialize(ss_config.parse(as_variable(data))),
+        (ProtocolError,),
+        3_000,
+        [CONFIGURATION, b'{"servers": [{"address": "a.b", "port": "1"}]}'],
+    ),
+    Entry(
+        "forms.read, and write",
+        convert,
+        (OptionsError, UsageError),
+        2_000,
+        [*LINKS[:2], CONFIGURATION],
     ),
     Entry(
         "config.variables_from_flags",
