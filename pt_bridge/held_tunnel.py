@@ -10,7 +10,7 @@ the two ways through the tunnel (`pt_bridge.passage`).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from pt_bridge.connection import half_close, reset, unsent
 from pt_bridge.farewell import Farewell
@@ -41,6 +41,14 @@ FIRST_LOOK_AT_HOST = 0.01
 MANNERS_PATIENCE = 0.1
 
 
+class _Ways(NamedTuple):
+    """Both ways through a tunnel, and how it ends."""
+
+    closing: Closing
+    out: Passage
+    inward: Passage
+
+
 class HeldTunnel:
     """Four connected sockets that are joined until they end.
 
@@ -48,20 +56,23 @@ class HeldTunnel:
     """
 
     __slots__ = (
-        "_closing",
+        "_down",
         "_ended",
         "_farewells",
         "_host_is_alive",
         "_idle",
-        "_in",
         "_linger",
         "_look",
         "_loop",
         "_manners",
-        "_out",
+        "_near",
+        "_plain",
         "_seen",
         "_sock_diag",
         "_timer",
+        "_up",
+        "_ways",
+        "_wire",
     )
 
     def __init__(
@@ -100,25 +111,37 @@ class HeldTunnel:
         self._ended = ended
         manners.tunnels += 1
         self._sock_diag = sock_diag
-        self._closing = Closing()
+        self._near = near
+        self._plain = plain
+        self._wire = wire
+        self._ways: _Ways | None = None
         self._host_is_alive = False
         self._seen = -1
         self._farewells: set[Farewell] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._look: asyncio.TimerHandle | None = None
-        up = pump(loop, near, plain, self._out_fed)
-        down = pump(loop, plain, near, self._in_emptied)
-        outward = Legs(near, plain, wire.leg, wire.net)
-        self._out = self._passage(Way.OUT, outward, up, wire.out)
-        inward = Legs(wire.net, wire.leg, plain, near)
-        self._in = self._passage(Way.IN, inward, wire.inward, down)
+        self._up = pump(loop, near, plain, self._out_fed)
+        self._down = pump(loop, plain, near, self._in_emptied)
         wire.join(emptied=self._out_emptied, fed=self._in_fed)
-        up.start()
-        down.start()
+        self._up.start()
+        self._down.start()
         if idle is not None:
             self._timer = loop.call_later(idle, self._check_silence)
         if wire.net_has_ended:
             self._in_fed(End.EOF)
+
+    def _begin_to_end(self) -> _Ways:
+        """Make what only the end of a tunnel needs: most are idle most of the time."""
+        if self._ways is None:
+            near, plain, wire = self._near, self._plain, self._wire
+            outward = Legs(near, plain, wire.leg, wire.net)
+            inward = Legs(wire.net, wire.leg, plain, near)
+            self._ways = _Ways(
+                Closing(),
+                self._passage(Way.OUT, outward, self._up, wire.out),
+                self._passage(Way.IN, inward, wire.inward, self._down),
+            )
+        return self._ways
 
     def _passage(
         self, way: Way, legs: Legs, feed: CopyPump, empty: CopyPump
@@ -136,9 +159,21 @@ class HeldTunnel:
         )
 
     @property
+    def _closing(self) -> Closing:
+        return self._begin_to_end().closing
+
+    @property
+    def _out(self) -> Passage:
+        return self._begin_to_end().out
+
+    @property
+    def _in(self) -> Passage:
+        return self._begin_to_end().inward
+
+    @property
     def moved(self) -> int:
         """The bytes of the host's that went through, in both directions."""
-        return self._out.feed.moved + self._in.empty.moved
+        return self._up.moved + self._down.moved
 
     def reset(self) -> None:
         """Reset all four legs."""
@@ -263,10 +298,10 @@ class HeldTunnel:
     @property
     def _limit(self) -> float | None:
         """How long the tunnel may be silent now, in seconds."""
+        if self._ways is None or not self._closing.has_begun:
+            return self._idle
         if self._out.is_cut or self._in.is_cut:
             return LOST_LIMIT
-        if not self._closing.has_begun:
-            return self._idle
         if self._linger is not None:
             return self._linger
         is_known = self._host_is_alive or not self._out.source_has_ended
@@ -278,10 +313,10 @@ class HeldTunnel:
         if self._is_leaving or limit is None:
             return
         self._cancel(self._timer)
-        ways = (self._out, self._in)
-        pumps = [pump for way in ways for pump in (way.feed, way.empty)]
+        pumps = (self._up, self._down, self._wire.out, self._wire.inward)
         silent = self._loop.time() - max(pump.last for pump in pumps)
-        if self._closing.has_begun:
+        if self._ways is not None and self._closing.has_begun:
+            ways = (self._out, self._in)
             waiting = sum(unsent(way.legs.sink) for way in ways)
             taken = sum(pump.moved for pump in pumps) - waiting
             is_slow = waiting or any(way.empty.is_blocked for way in ways)

@@ -123,6 +123,8 @@ class Wire:
         """
         assert self.can_be_joined  # else the caller has not looked
         self._timer.cancel()
+        # Idle tunnels are many: nothing is kept that is not needed any more.
+        del self._timer, self._ended
         self._emptied, self._fed = emptied, fed
 
     def claim(self) -> None:
