@@ -86,9 +86,8 @@ def main(arguments: Sequence[str], run: Callable[[Callable[[], Config]], int]) -
     Returns:
         The exit code.
     """
-    parser = _parser()
     try:
-        given = parser.parse_args(arguments)
+        given = parser().parse_args(arguments)
     except UsageError as error:
         return run(_raises(error))
     if given.command in PRINTING:
@@ -176,7 +175,8 @@ def _config(given: argparse.Namespace) -> Config:
     return config
 
 
-def _parser() -> Parser:
+def parser() -> Parser:
+    """Make what reads the command line; the manual page is made from it, too."""
     parser = Parser(
         prog="pt-bridge",
         description=DESCRIPTION,

@@ -1,0 +1,1 @@
+"""The manual page pt-bridge(1), made from the program's own definitions."""
