@@ -213,7 +213,9 @@ class Config:
                 "hold=both merges the packets that iat-mode shapes: leave hold= out, "
                 "or set iat-mode=0"
             )
-        if self.server and not self.held:
+        if self.server and self.held:
+            self.remote_hosts = _bind_hosts(self.remote_hosts)
+        elif self.server:
             self.remote_hosts = [_bind_host(self.remote_hosts)]
         if not self.server:
             self._check_arguments_fit()
@@ -340,6 +342,15 @@ def _bind_host(hosts: list[str]) -> str:
             "addresses, and a PT listens on one: give one, or 0.0.0.0, or ::"
         )
     return hosts[0]
+
+
+def _bind_hosts(hosts: list[str]) -> list[str]:
+    """Leave out the hosts that others include: a port is listened on once."""
+    return [
+        host
+        for host in dict.fromkeys(hosts)
+        if is_wildcard(host) or ("::" if ":" in host else "0.0.0.0") not in hosts
+    ]
 
 
 def sort(

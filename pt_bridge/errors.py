@@ -22,6 +22,10 @@ code of the contract (the README's table, after sysexits):
         * :exc:`ArgumentsRejected`: the PT could not parse the transport's arguments
         * :exc:`ConnectRefused`: the PT, or the upstream proxy, did not reach the server
         * :exc:`LoginRefused`: the upstream proxy wants a login, or another one
+        * :exc:`Unresolved`: the server's name has no address
+        * :exc:`Unreached`: no connection to the server could be made
+        * :exc:`HungUp`: the server ended the connection during the handshake
+        * :exc:`Unanswered`: the PT gave up a connection that the server took
 
 An error's text is a sentence for a person. It names the key, the variable or the path,
 and never the value of an argument.

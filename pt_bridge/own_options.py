@@ -92,7 +92,7 @@ OPTIONS = {
             "upstream-proxy",
             CLIENT,
             "URL",
-            "reach the server through socks5|socks4a|socks4|http://[user:pass@]host:port",
+            "your own proxy: socks5|socks4a|socks4|http://[user:pass@]host:port",
         ),
         OwnOption(
             "hold",
@@ -104,8 +104,7 @@ OPTIONS = {
             "linger",
             "",
             "SECONDS",
-            "how long a half-closed tunnel may stay silent (60; 10 where the host is "
-            "not on this machine)",
+            "how long a half-closed tunnel may be silent (60; 10: hosts elsewhere)",
         ),
         OwnOption(
             "idle", "", "SECONDS", "how long any tunnel may stay silent (no limit)"

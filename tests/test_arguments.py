@@ -10,13 +10,16 @@ from pt_bridge import arguments
 from pt_bridge.arguments import (
     KNOWN,
     MAX_SHOWN,
+    address,
     client_line,
     did_you_mean,
     same_identity,
     shown,
+    with_address,
 )
 from pt_bridge.errors import OptionsError
 from pt_bridge.own_options import OPTIONS
+from pt_bridge.protocol.address import Address
 from pt_bridge.protocol.options import Option
 from pt_bridge.transports import TRANSPORTS, side_of
 
@@ -562,3 +565,70 @@ def test_a_client_line_tells_whether_the_server_is_the_same(
 ) -> None:
     """PE-04: what only shapes the traffic leaves old clients as they are."""
     assert same_identity(line, "transport=obfs4;cert=a;iat-mode=0") is same
+
+
+# -- where a client's PT connects to ---------------------------------------------------
+
+URL = "https://tunnel.example/path"
+
+
+@pytest.mark.parametrize(
+    ("given", "place"),
+    [
+        ([("url", URL)], "tunnel.example:443"),
+        ([("url", "http://tunnel.example/path")], "tunnel.example:80"),
+        ([("url", "HTTPS://Tunnel.Example")], "tunnel.example:443"),
+        ([("url", "https://tunnel.example:8443/path")], "tunnel.example:8443"),
+        ([("url", "https://tunnel.example:/path")], "tunnel.example:443"),
+        ([("url", "https://tunnel.example?path=a:b/c@d")], "tunnel.example:443"),
+        ([("url", "https://u:p@tunnel.example:1/a@b:2")], "tunnel.example:1"),
+        ([("url", "https://192.0.2.1/path")], "192.0.2.1:443"),
+        ([("url", "https://[2001:db8::1]/path")], "[2001:db8::1]:443"),
+        ([("url", "https://[2001:db8::1]:8443/path")], "[2001:db8::1]:8443"),
+        ([("url", URL), ("addr", "192.0.2.1:8443")], "192.0.2.1:8443"),
+        ([("addr", "[2001:db8::1]:1"), ("url", URL)], "[2001:db8::1]:1"),
+        ([("addr", "a.example:1"), ("addr", "b.example:2")], "a.example:1"),
+        ([("url", URL), ("url", "https://b.example/")], "tunnel.example:443"),
+    ],
+)
+def test_a_clients_arguments_tell_where_its_pt_connects_to(
+    given: list[tuple[str, str]], place: str
+) -> None:
+    """Design 3: the addr= or else the url's host; of equal ones, the first."""
+    found = address(given)
+    assert str(found) == place
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        [],
+        [("cert", CERT)],
+        [("url", "")],
+        [("url", "tunnel.example/path")],
+        [("url", "ftp://tunnel.example/path")],
+        [("url", "https:///path")],
+        [("url", "https://tunnel.example:0/")],
+        [("url", "https://tunnel.example:\u00b2/")],
+        [("url", "https://2001:db8::1/")],
+        [("addr", "192.0.2.1")],
+        [("addr", ""), ("url", URL)],
+        [("addr", "nowhere"), ("addr", "192.0.2.1:1"), ("url", URL)],
+    ],
+)
+def test_what_we_do_not_understand_is_no_address(given: list[tuple[str, str]]) -> None:
+    """Design 3: it is for the PT to say what is wrong with it."""
+    assert address(given) is None
+
+
+def test_a_pt_is_led_to_another_place_by_its_arguments() -> None:
+    """Design 3: whatever was there before; all else stays as it is."""
+    place = Address("name.invalid", 443)
+    given = [("addr", "192.0.2.1:1"), ("url", URL), ("addr", "x"), ("ver", "1")]
+    led = with_address(given, place)
+    assert led == [("url", URL), ("ver", "1"), ("addr", "name.invalid:443")]
+    assert address(led) == place
+    assert with_address([("url", URL)], place) == [
+        ("url", URL),
+        ("addr", "name.invalid:443"),
+    ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 
 import pytest
@@ -13,7 +14,15 @@ from pt_bridge.causes import (
     explain_host,
     explain_silence,
 )
-from pt_bridge.errors import ArgumentsRejected, ConnectRefused, ProtocolError
+from pt_bridge.errors import (
+    ArgumentsRejected,
+    ConnectRefused,
+    HungUp,
+    ProtocolError,
+    Unanswered,
+    Unreached,
+    Unresolved,
+)
 
 
 @pytest.mark.parametrize(
@@ -35,6 +44,46 @@ def test_a_failed_connection_may_have_many_causes(
     for cause in ("down or blocked", "SS_REMOTE_HOST", "SS_REMOTE_PORT", "cert"):
         assert cause in text
     assert "clock" in text
+
+
+# What each says and no other does: what was seen on the wire tells so much.
+MISSPELT, NOBODY_LISTENS = "may be misspelt", "nothing listens on SS_REMOTE_PORT"
+CUT_OFF, DISLIKED = "a firewall in between", "did not like what it saw"
+ANOTHER = "the server speaks, but not this transport"
+ALL_SEEN = (MISSPELT, NOBODY_LISTENS, CUT_OFF, DISLIKED, ANOTHER)
+
+
+@pytest.mark.parametrize(
+    ("error", "seen"),
+    [
+        (Unresolved("no such name"), MISSPELT),
+        (Unreached("it refuses", errno.ECONNREFUSED), NOBODY_LISTENS),
+        (Unreached("it is silent", errno.ETIMEDOUT), CUT_OFF),
+        (Unreached("no way", errno.ENETUNREACH), CUT_OFF),
+        (HungUp("it hung up", was_reset=False, received=0), DISLIKED),
+        (HungUp("it hung up", was_reset=True, received=0), DISLIKED),
+        (Unanswered("it is silent", received=0), DISLIKED),
+        (HungUp("it hung up", was_reset=False, received=1), ANOTHER),
+        (Unanswered("it is silent", received=512), ANOTHER),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+@pytest.mark.parametrize("proxy", [False, True])
+def test_what_was_seen_on_the_wire_narrows_the_causes_down(
+    error: ProtocolError, seen: str, *, proxy: bool
+) -> None:
+    """ER-13, demands 29: with both ends of the PT held, we dialled ourselves."""
+    text = explain(error, proxy=proxy)
+    assert text.startswith(f"a connection failed ({error}): ")
+    assert [each for each in ALL_SEEN if each in text] == [seen]
+    assert "down or blocked" not in text
+
+
+def test_a_server_that_hangs_up_may_be_a_matter_of_the_clock() -> None:
+    """ER-13: obfs4 and scramblesuit go by the hour; who answers has understood it."""
+    silent = explain(Unanswered("", received=0))
+    assert "clock off by an hour" in silent
+    assert "clock" not in explain(Unanswered("", received=1))
 
 
 def test_a_pt_that_refuses_is_not_blamed_on_the_server() -> None:

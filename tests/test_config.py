@@ -12,11 +12,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pt_bridge.arguments import client_line
-from pt_bridge.config import ADDRESS_VARIABLES, Config, variables_from_flags
+from pt_bridge.config import (
+    ADDRESS_VARIABLES,
+    HELD_NAME_LENGTH,
+    Config,
+    variables_from_flags,
+)
 from pt_bridge.errors import ConfigError, OptionsError, UsageError
 from pt_bridge.protocol.address import Address
 from pt_bridge.protocol.options import parse, serialize
-from pt_bridge.transports import PROGRAMS_FOR_UNKNOWN
+from pt_bridge.transports import BY_ADDR, BY_PEER, BY_TARGET, PROGRAMS_FOR_UNKNOWN
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -188,6 +193,10 @@ def test_both_roles_read_the_variables_alike() -> None:
     assert (client.local, client.remotes) == (server.local, server.remotes)
 
 
+# hold=both is the usual thing for obfs4; a PT that has the wire to itself binds it.
+BARE_SERVER = "server;transport=obfs4;hold={hold}"
+
+
 @pytest.mark.parametrize(
     ("text", "host"),
     [
@@ -204,19 +213,48 @@ def test_both_roles_read_the_variables_alike() -> None:
         ("::1|0:0::1|[::1]", "::1"),
     ],
 )
-def test_a_server_listens_on_one_address(text: str, host: str) -> None:
+@pytest.mark.parametrize("hold", ["plain", "none"])
+def test_a_servers_pt_listens_on_one_address(text: str, host: str, hold: str) -> None:
     """SV-01, SV-02: a wildcard swallows the others, '::' before 0.0.0.0."""
-    asked = config("server;transport=obfs4", variables={"SS_REMOTE_HOST": text})
+    options = BARE_SERVER.format(hold=hold)
+    asked = config(options, variables={"SS_REMOTE_HOST": text})
     assert asked.remotes == [Address(host, 8388)]
 
 
 @pytest.mark.parametrize("text", ["192.0.2.1|192.0.2.2", "::1|127.0.0.1", "a.b|c.d"])
-def test_a_server_cannot_listen_on_several_addresses(text: str) -> None:
+@pytest.mark.parametrize("hold", ["plain", "none"])
+def test_a_servers_pt_cannot_listen_on_several_addresses(text: str, hold: str) -> None:
     """SV-02, ER-02: pt-spec 3.2.3 has one for each transport."""
-    assert usage_error({"SS_REMOTE_HOST": text}, "server;transport=obfs4") == (
+    assert usage_error({"SS_REMOTE_HOST": text}, BARE_SERVER.format(hold=hold)) == (
         "SS_REMOTE_HOST is wrong: it (shadowsocks calls it 'server') names several "
         "addresses, and a PT listens on one: give one, or 0.0.0.0, or ::"
     )
+
+
+@pytest.mark.parametrize(
+    ("text", "hosts"),
+    [
+        ("192.0.2.1", ["192.0.2.1"]),
+        ("192.0.2.1|192.0.2.2", ["192.0.2.1", "192.0.2.2"]),
+        ("::1|127.0.0.1", ["::1", "127.0.0.1"]),
+        ("::|0.0.0.0", ["::", "0.0.0.0"]),
+        ("a.b|c.d", ["a.b", "c.d"]),
+        ("192.0.2.1|192.0.2.1", ["192.0.2.1"]),
+        ("::1|0:0::1|[::1]", ["::1"]),
+        ("192.0.2.1|0.0.0.0|a.b", ["0.0.0.0"]),
+        ("0.0.0.0|::1|::1", ["0.0.0.0", "::1"]),
+        ("::1|[::]|192.0.2.1|a.b", ["::", "192.0.2.1", "a.b"]),
+        ("::|0.0.0.0|::1|192.0.2.1|::0", ["::", "0.0.0.0"]),
+    ],
+)
+@pytest.mark.parametrize("hold", ["", ";hold=both"])
+def test_we_listen_on_several_addresses_for_a_pt_that_is_held_at_both_ends(
+    text: str, hosts: list[str], hold: str
+) -> None:
+    """Design 1, SV-02: on just what the words say."""
+    variables = {"SS_REMOTE_HOST": text}
+    asked = config(f"server;transport=obfs4{hold}", variables=variables)
+    assert asked.remotes == [Address(host, 8388) for host in hosts]
 
 
 # -- the plugin options ----------------------------------------------------------------
@@ -348,7 +386,9 @@ def test_more_than_510_bytes_of_arguments_are_refused_on_the_client_side() -> No
     )
 
 
-BAD_SCHEME = "upstream-proxy= must begin with one of: socks5://, socks4a://, http://"
+BAD_SCHEME = (
+    "upstream-proxy= must begin with one of: socks5://, socks4a://, http://, socks4://"
+)
 
 
 @pytest.mark.parametrize(
@@ -360,10 +400,24 @@ BAD_SCHEME = "upstream-proxy= must begin with one of: socks5://, socks4a://, htt
         ),
         ("state", "'state' at column 104 needs a value: state=DIR"),
         (
-            "server;linger=5",
+            "server;hold=none;linger=5",
             (
                 "'linger' has no meaning where the PT connects to shadowsocks by "
                 "itself: leave it out, or add hold=plain"
+            ),
+        ),
+        (
+            "hold=none",
+            (
+                "hold=none is for servers: a client needs pt-bridge on the side of "
+                "shadowsocks, so leave it out, or write hold=plain"
+            ),
+        ),
+        (
+            "hold=plain;upstream-proxy=socks4://h:1",
+            (
+                "upstream-proxy=socks4:// needs hold=both, for PTs cannot speak it: "
+                "begin it with one of: socks5://, socks4a://, http://"
             ),
         ),
         ("hold=all", "hold= must be one of: both, plain, none"),
@@ -716,7 +770,7 @@ def test_a_transport_that_we_know_no_server_of_needs_the_program_named() -> None
 
 def test_what_is_not_asked_for_has_a_default() -> None:
     asked = config()
-    assert (asked.linger, asked.idle, asked.start_timeout) == (10.0, None, 30.0)
+    assert (asked.linger, asked.idle, asked.start_timeout) == (None, None, 30.0)
     assert asked.restarts == 5
     assert (asked.loglevel, asked.logfile, asked.state) == ("info", None, None)
     assert (asked.upstream_proxy, asked.unsafe_logging) == (None, False)
@@ -731,6 +785,11 @@ def test_what_is_asked_for_is_taken() -> None:
     assert (asked.loglevel, asked.logfile, asked.state) == ("error", "a/log", "mine")
     assert asked.upstream_proxy is not None
     assert asked.upstream_proxy.address == Address("::1", 3128)
+
+
+def test_a_linger_of_0_is_not_the_usual_one() -> None:
+    """Design 3: None stands for what the kernel decides."""
+    assert config(f"{OBFS4};linger=0").linger == 0.0
 
 
 def test_an_idle_time_of_0_is_no_limit() -> None:
@@ -792,6 +851,139 @@ def test_the_order_of_our_own_options_means_nothing() -> None:
         asked = config(";".join(parts))
         assert (asked.server, asked.transport, asked.state) == (True, "obfs4", "a")
         assert asked.arguments == [("iat-mode", "1")]
+
+
+# -- which ends of the PT are held -----------------------------------------------------
+
+WEBTUNNEL = "transport=webtunnel;url=https://tunnel.example/path"
+NOT_POSSIBLE = (
+    "hold=both is not possible with this transport: its tunnels are not one "
+    "connection each, or cannot be told apart; leave it out, or write hold=plain"
+)
+MERGES = (
+    "hold=both merges the packets that iat-mode shapes: leave hold= out, or set "
+    "iat-mode=0"
+)
+
+
+@pytest.mark.parametrize(
+    ("options", "held"),
+    [
+        (OBFS4, BY_TARGET),
+        ("transport=obfs2", BY_TARGET),
+        ("transport=obfs3", BY_TARGET),
+        ("transport=scramblesuit;password=AAAA", BY_TARGET),
+        (WEBTUNNEL, BY_ADDR),
+        ("transport=webtunnel;url=nothing;addr=192.0.2.1:1", BY_ADDR),
+        ("server;transport=obfs2", BY_PEER),
+        ("server;transport=obfs3", BY_PEER),
+        ("server;transport=obfs4;iat-mode=0", BY_PEER),
+    ],
+)
+def test_both_ends_are_held_where_the_catalogue_says_how(
+    options: str, held: str
+) -> None:
+    """Design 3: asked for or not."""
+    for text in (options, f"{options};hold=both"):
+        asked = config(text)
+        assert (asked.hold, asked.held) == ("both", held)
+    asked = config(f"{options};hold=plain")
+    assert (asked.hold, asked.held) == ("plain", "")
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        "transport=meek_lite;url=u",
+        "transport=snowflake;url=u;ice=i",
+        "transport=conjure",
+        "transport=tomorrow",
+        "transport=webtunnel;url=nothing",
+        f"{WEBTUNNEL};addr=nowhere",
+        "server;transport=webtunnel;url=u",
+        "server;transport=tomorrow",
+        "server;transport=snowflake;exec=lyrebird",
+    ],
+)
+def test_all_others_are_held_at_the_plain_end_only(options: str) -> None:
+    """Design 3: and hold=both would not do what its words say."""
+    asked = config(options)
+    assert (asked.hold, asked.held) == ("plain", "")
+    assert options_error(f"{options};hold=both") == NOT_POSSIBLE
+
+
+@pytest.mark.parametrize("options", ["server;transport=obfs4", "server;transport=x"])
+def test_a_servers_pt_may_be_left_alone(options: str) -> None:
+    """Design 3: no byte passes through us."""
+    asked = config(f"{options};hold=none")
+    assert (asked.hold, asked.held) == ("none", "")
+
+
+@pytest.mark.parametrize("mode", ["1", "2", "x"])
+@pytest.mark.parametrize(
+    "options", [f"transport=obfs4;cert={CERT}", "server;transport=obfs4"]
+)
+def test_a_wire_whose_packets_are_shaped_is_left_alone_unless_asked(
+    options: str, mode: str
+) -> None:
+    """Design 3: whoever asks for both is told what that does."""
+    asked = config(f"{options};iat-mode={mode}")
+    assert (asked.hold, asked.held) == ("plain", "")
+    assert MERGES not in asked.warnings
+    asked = config(f"{options};iat-mode={mode};hold=both")
+    assert asked.hold == "both"
+    assert asked.warnings[-1] == MERGES
+    assert config(f"{options};iat-mode={mode};hold=plain").hold == "plain"
+    # Of equal arguments, PTs take the first.
+    assert config(f"{options};iat-mode=0;iat-mode={mode}").hold == "both"
+    assert config(f"{options};iat-mode={mode};iat-mode=0").hold == "plain"
+
+
+def test_a_client_connects_to_what_ss_remote_names() -> None:
+    """FE-05: whichever ends are held."""
+    for hold in ("both", "plain"):
+        asked = config(
+            f"{OBFS4};hold={hold}", variables={"SS_REMOTE_HOST": "192.0.2.1|a.example"}
+        )
+        assert asked.servers == asked.remotes
+        assert len(asked.servers) == 2
+
+
+def test_a_webtunnel_client_connects_to_what_its_arguments_name() -> None:
+    """Design 3: never to SS_REMOTE, if we are the ones who dial."""
+    assert config(WEBTUNNEL).servers == [Address("tunnel.example", 443)]
+    elsewhere = config(f"{WEBTUNNEL};addr=192.0.2.9:8443")
+    assert elsewhere.servers == [Address("192.0.2.9", 8443)]
+    by_itself = config(f"{WEBTUNNEL};hold=plain")
+    assert by_itself.servers == by_itself.remotes
+
+
+def test_a_pt_that_goes_by_addr_is_asked_for_a_target_there() -> None:
+    """Design 3: others get the same arguments for every target."""
+    target = Address("name.invalid", 443)
+    asked = config(f"{WEBTUNNEL};addr=192.0.2.9:8443;ver=1")
+    assert asked.arguments_for(target) == (
+        b"url=https://tunnel.example/path;ver=1;addr=name.invalid:443"
+    )
+    assert b"addr=192.0.2.9:8443" in asked.encoded_arguments
+    for options in (OBFS4, f"{WEBTUNNEL};hold=plain"):
+        asked = config(options)
+        assert asked.arguments_for(target) == asked.encoded_arguments
+
+
+def test_the_arguments_must_have_room_for_a_target_of_ours() -> None:
+    """SK-02, ER-03: found out at the start, not with each connection."""
+    place = Address("x" * HELD_NAME_LENGTH, 8388)
+    room = 510 - len(f";addr={place}")
+    url = "https://tunnel.example/".ljust(room - len("url="), "x")
+    asked = config(f"transport=webtunnel;url={url}")
+    assert len(asked.arguments_for(place)) == 510
+    options = f"transport=webtunnel;url={url}x"
+    assert options_error(options) == (
+        "the plugin options: the transport's arguments are 511 bytes long, and no more "
+        "than 510 can be passed on"
+    )
+    assert config(f"{options};hold=plain").hold == "plain"
 
 
 # -- by hand ---------------------------------------------------------------------------
@@ -891,7 +1083,8 @@ SECRETIVE = [
     f"transport={SECRET}-",
     f"{OBFS4};upstream-proxy=http://u:{SECRET}@h",
     f"{OBFS4};upstream-proxy=http://{SECRET}@h:1",
-    f"{OBFS4};upstream-proxy=socks4://u:{SECRET}@h:1",
+    f"{OBFS4};upstream-proxy=socks4b://u:{SECRET}@h:1",
+    f"{OBFS4};hold=plain;upstream-proxy=socks4://u:{SECRET}@h:1",
     f"{OBFS4};upstream-proxy=http://u:{SECRET}é@h:1",
     f"{OBFS4};upstream-proxy=http://u:{SECRET}@h:1;upstream-proxy=http://u:{SECRET}@h:1",
     f"{OBFS4};state=/{SECRET}",

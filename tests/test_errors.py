@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import re
+from typing import Any
 
 import pytest
 
@@ -13,6 +15,7 @@ from pt_bridge.errors import (
     ConnectRefused,
     Died,
     EndedUnready,
+    HungUp,
     Late,
     ListenError,
     LoginRefused,
@@ -26,6 +29,9 @@ from pt_bridge.errors import (
     PtBridgeError,
     StateError,
     TransportError,
+    Unanswered,
+    Unreached,
+    Unresolved,
     UsageError,
 )
 
@@ -44,6 +50,19 @@ EXIT_CODES: dict[type[PtBridgeError], int] = {
     Misspoke: 76,
     EndedUnready: 76,
 }
+
+
+# What a class wants besides its sentence.
+MORE: dict[type[PtBridgeError], dict[str, Any]] = {
+    Unreached: {"number": errno.EHOSTUNREACH},
+    HungUp: {"was_reset": True, "received": 7},
+    Unanswered: {"received": 7},
+}
+
+
+def make(error: type[PtBridgeError], text: str) -> PtBridgeError:
+    """Make one of a class."""
+    return error(text, **MORE.get(error, {}))
 
 
 def subclasses(root: type[PtBridgeError]) -> list[type[PtBridgeError]]:
@@ -73,10 +92,13 @@ def test_each_leaf_that_ends_pt_bridge_has_its_exit_code(
 
 def test_there_is_no_leaf_without_an_exit_code_but_those_that_end_nothing() -> None:
     """ER-12, ER-13: these drop a connection, and so have no code."""
-    ending_nothing = {ArgumentsRejected, ConnectRefused, LoginRefused}
+    ending_nothing = {
+        *(ArgumentsRejected, ConnectRefused, LoginRefused, Unresolved, Unreached),
+        *(HungUp, Unanswered),
+    }
     assert set(LEAVES) == {*EXIT_CODES, *ending_nothing}
     for error in (*ending_nothing, ProtocolError):
-        assert not hasattr(error("text"), "exit_code")
+        assert not hasattr(make(error, "text"), "exit_code")
 
 
 def test_there_are_three_families() -> None:
@@ -123,7 +145,15 @@ def test_each_class_says_when_it_is_raised() -> None:
 @pytest.mark.parametrize("error", ALL, ids=lambda error: error.__name__)
 def test_the_text_of_an_error_is_what_it_was_given(error: type[PtBridgeError]) -> None:
     """ER-02 to ER-13: a sentence for a person."""
-    assert str(error("a sentence")) == "a sentence"
+    assert str(make(error, "a sentence")) == "a sentence"
+
+
+def test_an_error_of_the_wire_tells_what_was_seen_there() -> None:
+    """ER-13: the cause is found from it, not from its words."""
+    assert Unreached("text", errno.EHOSTUNREACH).errno == errno.EHOSTUNREACH
+    hung_up = HungUp("text", was_reset=True, received=7)
+    assert (hung_up.was_reset, hung_up.received) == (True, 7)
+    assert Unanswered("text", received=7).received == 7
 
 
 @pytest.mark.parametrize(

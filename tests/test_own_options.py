@@ -10,9 +10,12 @@ from pt_bridge import own_options
 from pt_bridge.arguments import client_line
 from pt_bridge.errors import OptionsError
 from pt_bridge.own_options import (
+    BOTH,
     CLIENT,
-    HOLD,
+    HOLDS,
+    NONE,
     OPTIONS,
+    PLAIN,
     SERVER,
 )
 from pt_bridge.protocol.address import Address
@@ -186,21 +189,50 @@ def test_any_other_choice_is_refused_with_those_that_there_are(level: str) -> No
 
 
 @pytest.mark.parametrize("role", [CLIENT, SERVER])
-def test_hold_may_be_left_out_or_be_what_this_version_does(role: str) -> None:
-    """Design 3: the first is the usual one."""
-    assert own_options.hold({}, role) == HOLD[role][0]
-    for held in HOLD[role]:
-        assert own_options.hold({"hold": held}, role) == held
-
-
 @pytest.mark.parametrize(
-    ("role", "held"), [(CLIENT, "both"), (CLIENT, "none"), (SERVER, "both")]
+    ("can_hold_both", "is_usual", "held"),
+    [
+        (True, True, BOTH),
+        (True, False, PLAIN),
+        (False, True, PLAIN),
+        (False, False, PLAIN),
+    ],
 )
-def test_a_hold_that_this_version_does_not_do_is_refused(role: str, held: str) -> None:
-    """ER-03."""
-    assert refusal(lambda: own_options.hold({"hold": held}, role)) == (
-        f"hold={held} is not available on the {role} side in this version: leave it "
-        f"out, or write hold={' or hold='.join(HOLD[role])}"
+def test_both_ends_are_held_where_they_can_be_and_that_is_usual(
+    role: str, held: str, *, can_hold_both: bool, is_usual: bool
+) -> None:
+    """Design 3: on both sides alike; what is asked for comes before what is usual."""
+    holds = {"can_hold_both": can_hold_both, "is_usual": is_usual}
+    assert own_options.hold({}, role, **holds) == held
+    assert own_options.hold({"hold": PLAIN}, role, **holds) == PLAIN
+    if can_hold_both:
+        assert own_options.hold({"hold": BOTH}, role, **holds) == BOTH
+
+
+@pytest.mark.parametrize("role", [CLIENT, SERVER])
+@pytest.mark.parametrize("is_usual", [False, True])
+def test_both_ends_of_a_pt_that_cannot_be_held_are_not_held(
+    role: str, *, is_usual: bool
+) -> None:
+    """Design 3, ER-03: it would not do what the user believes."""
+    values: Values = {"hold": BOTH}
+    assert refusal(
+        lambda: own_options.hold(values, role, can_hold_both=False, is_usual=is_usual)
+    ) == (
+        "hold=both is not possible with this transport: its tunnels are not one "
+        "connection each, or cannot be told apart; leave it out, or write hold=plain"
+    )
+
+
+@pytest.mark.parametrize("can_hold_both", [False, True])
+def test_a_pt_may_be_left_alone_on_the_server_side_only(*, can_hold_both: bool) -> None:
+    """Design 3, ER-03: a client speaks SOCKS to it, which shadowsocks does not."""
+    values: Values = {"hold": NONE}
+    holds = {"can_hold_both": can_hold_both, "is_usual": True}
+    assert own_options.hold(values, SERVER, **holds) == NONE
+    assert refusal(lambda: own_options.hold(values, CLIENT, **holds)) == (
+        "hold=none is for servers: a client needs pt-bridge on the side of "
+        "shadowsocks, so leave it out, or write hold=plain"
     )
 
 
@@ -208,9 +240,11 @@ def test_a_hold_that_this_version_does_not_do_is_refused(role: str, held: str) -
 def test_limits_of_tunnels_have_a_meaning_only_where_we_have_tunnels(key: str) -> None:
     """ER-03."""
     values: Values = {key: "5"}
-    own_options.check_times(values, "plain")
-    own_options.check_times({}, "none")
-    assert refusal(lambda: own_options.check_times(values, "none")) == (
+    for held in HOLDS:
+        own_options.check_times({}, held)
+    own_options.check_times(values, PLAIN)
+    own_options.check_times(values, BOTH)
+    assert refusal(lambda: own_options.check_times(values, NONE)) == (
         f"'{key}' has no meaning where the PT connects to shadowsocks by itself: leave "
         f"it out, or add hold=plain"
     )
@@ -218,9 +252,12 @@ def test_limits_of_tunnels_have_a_meaning_only_where_we_have_tunnels(key: str) -
 
 def test_a_hold_that_there_is_not_is_refused_with_those_that_there_are() -> None:
     """ER-03."""
-    assert refusal(lambda: own_options.hold({"hold": "s3cret"}, CLIENT)) == (
-        "hold= must be one of: both, plain, none"
-    )
+    values: Values = {"hold": "s3cret"}
+    for can_hold_both in (False, True):
+        holds = {"can_hold_both": can_hold_both, "is_usual": can_hold_both}
+        assert refusal(lambda: own_options.hold(values, CLIENT, **holds)) == (  # noqa: B023
+            "hold= must be one of: both, plain, none"
+        )
 
 
 @pytest.mark.parametrize(
@@ -255,11 +292,12 @@ def test_anything_else_is_no_number_of_restarts(value: str) -> None:
     ],
 )
 def test_seconds_may_have_a_fraction(text: str, seconds: float) -> None:
-    assert own_options.seconds({"linger": text}, "linger", 10.0) == seconds
+    assert own_options.seconds({"linger": text}, "linger") == seconds
 
 
-def test_seconds_that_are_not_given_are_the_default() -> None:
-    assert own_options.seconds({}, "linger", 10.0) == 10.0
+def test_seconds_that_are_not_given_are_none() -> None:
+    """Which is not 0: what is usual may depend on more."""
+    assert own_options.seconds({"idle": "1"}, "linger") is None
 
 
 @pytest.mark.parametrize(
@@ -273,7 +311,7 @@ def test_seconds_that_are_not_given_are_the_default() -> None:
 def test_anything_else_is_no_number_of_seconds(text: str) -> None:
     """ER-03, FE-02: much of this is fine with float()."""
     values: Values = {"linger": text}
-    assert refusal(lambda: own_options.seconds(values, "linger", 10.0)) == (
+    assert refusal(lambda: own_options.seconds(values, "linger")) == (
         "linger= must be seconds, from 0 to 86400"
     )
 
@@ -452,31 +490,46 @@ def test_a_proxy_is_a_url_that_pts_take(
     url: str, address: Address, userinfo: str, with_ip: str
 ) -> None:
     """PE-07: its name is resolved by us, and a PT is given an IP address."""
-    proxy = own_options.proxy({"upstream-proxy": url})
+    for held in (PLAIN, BOTH):
+        proxy = own_options.proxy({"upstream-proxy": url}, held)
+        assert proxy is not None
+        assert (proxy.address, proxy.userinfo) == (address, userinfo)
+        assert proxy.url("192.0.2.9") == with_ip
+
+
+def test_a_proxy_that_pts_do_not_take_is_for_us_to_speak_to() -> None:
+    """Design 3, PE-07: with hold=both we dial it ourselves, and only then."""
+    values: Values = {"upstream-proxy": "socks4://user:s3cret@192.0.2.1:1080"}
+    proxy = own_options.proxy(values, BOTH)
     assert proxy is not None
-    assert (proxy.address, proxy.userinfo) == (address, userinfo)
-    assert proxy.url("192.0.2.9") == with_ip
+    assert (proxy.scheme, proxy.address) == ("socks4", Address("192.0.2.1", 1080))
+    assert refusal(lambda: own_options.proxy(values, PLAIN)) == (
+        "upstream-proxy=socks4:// needs hold=both, for PTs cannot speak it: begin it "
+        "with one of: socks5://, socks4a://, http://"
+    )
 
 
 def test_a_proxys_ipv6_address_stands_in_brackets() -> None:
     """PE-07."""
-    proxy = own_options.proxy({"upstream-proxy": "http://localhost:3128"})
+    proxy = own_options.proxy({"upstream-proxy": "http://localhost:3128"}, PLAIN)
     assert proxy is not None
     assert proxy.url("2001:db8::1") == "http://[2001:db8::1]:3128"
 
 
 def test_without_a_proxy_there_is_none() -> None:
     """PE-07: TOR_PT_PROXY is then left out."""
-    assert own_options.proxy({}) is None
+    assert own_options.proxy({}, PLAIN) is None
 
 
-BAD_SCHEME = "upstream-proxy= must begin with one of: socks5://, socks4a://, http://"
+BAD_SCHEME = (
+    "upstream-proxy= must begin with one of: socks5://, socks4a://, http://, socks4://"
+)
 HALF_USERINFO = "upstream-proxy= needs user:password@ whole, or not at all"
 BAD_PROXY = "upstream-proxy= holds a bad host or port: "
 NO_PORT = f"{BAD_PROXY}it must be HOST:PORT, an IPv6 address in brackets"
 BAD_URLS = {
     BAD_SCHEME: [
-        *("", "bogus", "s3cret:1", "socks4://h:1", "https://h:1", "SOCKS5://h:1"),
+        *("", "bogus", "s3cret:1", "socks://h:1", "https://h:1", "SOCKS5://h:1"),
         *("://h:1", " http://h:1", "socks5:/h:1", "s3cret://u:s3cret@h:1"),
     ],
     HALF_USERINFO: [
@@ -503,11 +556,13 @@ BAD_URLS = {
 )
 def test_any_other_url_is_refused_and_not_shown(url: str, message: str) -> None:
     """PE-07, ER-03, SE-05: some PTs end without a word for such a one."""
-    assert refusal(lambda: own_options.proxy({"upstream-proxy": url})) == message
+    values: Values = {"upstream-proxy": url}
+    for held in (PLAIN, BOTH):
+        assert refusal(lambda: own_options.proxy(values, held)) == message  # noqa: B023
     assert "s3cret" not in message
 
 
 def test_a_proxy_shown_by_a_debugger_shows_no_password() -> None:
     """SE-05."""
-    proxy = own_options.proxy({"upstream-proxy": "http://u:s3cret@h:1"})
+    proxy = own_options.proxy({"upstream-proxy": "http://u:s3cret@h:1"}, BOTH)
     assert "s3cret" not in repr(proxy)

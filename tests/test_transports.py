@@ -7,6 +7,9 @@ import re
 import pytest
 
 from pt_bridge.transports import (
+    BY_ADDR,
+    BY_PEER,
+    BY_TARGET,
     COPYING,
     LYREBIRD,
     OBFS4PROXY,
@@ -221,3 +224,44 @@ def test_a_transport_with_sessions_is_not_taken_for_a_copying_one() -> None:
     """Design 3: an EOF may end the session before it has carried all."""
     assert set(TRANSPORTS) > COPYING
     assert not COPYING & {"meek", "meek_lite", "snowflake", "conjure"}
+
+
+# -- both ends -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "client", "server"),
+    [
+        *((name, BY_TARGET, BY_PEER) for name in ("obfs2", "obfs3", "obfs4")),
+        ("scramblesuit", BY_TARGET, None),
+        ("webtunnel", BY_ADDR, ""),
+        ("meek_lite", "", None),
+        ("meek", "", None),
+        ("snowflake", "", None),
+        ("conjure", "", None),
+        ("tomorrow", "", ""),
+    ],
+)
+def test_both_ends_can_be_held_where_a_tunnel_is_one_connection_with_a_name(
+    name: str, client: str, server: str | None
+) -> None:
+    """Design 3: webtunnel's server only knows what the HTTP client says of itself."""
+    sides = [side_of(name, server=is_server) for is_server in (False, True)]
+    assert [None if side is None else side.held for side in sides] == [client, server]
+
+
+@pytest.mark.parametrize("name", TRANSPORTS)
+def test_only_a_copying_transport_can_be_held_at_both_ends(name: str) -> None:
+    """Design 3: what a session holds back, no queue of the kernel's shows."""
+    transport = TRANSPORTS[name]
+    assert transport.client.held in ("", BY_TARGET, BY_ADDR)
+    assert transport.server is None or transport.server.held in ("", BY_PEER)
+    if transport.client.held or (transport.server and transport.server.held):
+        assert name in COPYING
+
+
+@pytest.mark.parametrize("name", TRANSPORTS)
+def test_a_transport_that_is_told_by_addr_takes_addr(name: str) -> None:
+    """Design 3: the PT would not look at it."""
+    client = TRANSPORTS[name].client
+    assert client.held != BY_ADDR or "addr" in client.takes

@@ -97,7 +97,7 @@ def test_a_server_is_told_this_and_no_more() -> None:
     }
 
 
-def test_the_extended_orport_is_set_and_empty() -> None:
+def test_without_an_extended_orport_that_is_set_and_empty() -> None:
     """PE-11: and there is no cookie."""
     variables = a_server()
     assert variables[b"TOR_PT_EXTENDED_SERVER_PORT"] == b""
@@ -105,18 +105,38 @@ def test_the_extended_orport_is_set_and_empty() -> None:
 
 
 def test_a_server_may_be_told_an_extended_orport_and_its_cookie() -> None:
-    """PE-11, EO-12: and no other way to go on."""
+    """PE-11, EO-12: beside the plain one, for PTs that know no other."""
     variables = server(
         "obfs4",
         state=STATE,
         bind=Address("192.0.2.1", 8388),
-        orport=Address("127.0.0.1", 9001),
+        orport=Address("127.0.0.1", 8389),
+        extended=Address("127.0.0.1", 9001),
         cookie="/proc/self/fd/7",
         arguments=[],
     )
-    assert variables[b"TOR_PT_EXTENDED_SERVER_PORT"] == b"127.0.0.1:9001"
-    assert variables[b"TOR_PT_AUTH_COOKIE_FILE"] == b"/proc/self/fd/7"
+    assert variables == {
+        **a_server(orport=Address("127.0.0.1", 8389)),
+        b"TOR_PT_EXTENDED_SERVER_PORT": b"127.0.0.1:9001",
+        b"TOR_PT_AUTH_COOKIE_FILE": b"/proc/self/fd/7",
+    }
+
+
+def test_a_server_may_have_the_extended_orport_for_its_only_way() -> None:
+    """Design 3: past it, nobody could tell which client a connection is."""
+    variables = server(
+        "obfs4",
+        state=STATE,
+        bind=Address("127.0.0.1", 0),
+        orport=None,
+        extended=Address("::1", 9001),
+        cookie="/proc/self/fd/7",
+        arguments=[],
+    )
     assert b"TOR_PT_ORPORT" not in variables
+    assert variables[b"TOR_PT_EXTENDED_SERVER_PORT"] == b"[::1]:9001"
+    # pt-spec 3.2.3: any port that is free.
+    assert variables[b"TOR_PT_SERVER_BINDADDR"] == b"obfs4-127.0.0.1:0"
 
 
 @pytest.mark.parametrize(

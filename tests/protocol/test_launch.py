@@ -71,7 +71,6 @@ def test_the_server_session_of_the_pt_specification() -> None:
     assert remarks == ["a line SMETHOD that nobody asked for"]
     assert launch.state is State.READY
     assert launch.arguments == [("cert", CERT), ("iat-mode", "0")]
-    assert launch.address is None
 
 
 @pytest.mark.parametrize(
@@ -101,13 +100,47 @@ def test_a_client_offers_socks_on_loopback(
         ("SMETHOD obfs4 invented ARGS:url=https://e/a b", [("url", "https://e/a b")]),
     ],
 )
-def test_a_servers_address_is_not_looked_at(
+def test_a_servers_address_may_be_anything(
     line: str, arguments: list[tuple[str, str]]
 ) -> None:
-    """SV-03, SV-04, SV-05: webtunnel-server invents one."""
+    """SV-03, SV-04, SV-05: webtunnel-server invents one; none of these is believed."""
     launch = server()
     assert say(launch, "VERSION 1", line, "SMETHODS DONE") == []
     assert launch.arguments == arguments
+    assert launch.address is None
+
+
+@pytest.mark.parametrize(
+    ("place", "address"),
+    [
+        ("127.0.0.1:43734", Address("127.0.0.1", 43734)),
+        ("127.9.8.7:1", Address("127.9.8.7", 1)),
+        ("[::1]:43734", Address("::1", 43734)),
+        ("127.0.0.1:0", None),
+        ("127.0.0.1", None),
+        ("localhost:43734", None),
+        ("0.0.0.0:43734", None),
+        ("192.0.2.1:43734", None),
+    ],
+)
+def test_where_a_server_listens_on_loopback_is_known(
+    place: str, address: Address | None
+) -> None:
+    """Design 3, SV-03: with port 0, nobody else knows."""
+    launch = server()
+    say(launch, "VERSION 1", f"SMETHOD obfs4 {place} ARGS:cert=AAAA", "SMETHODS DONE")
+    assert launch.state is State.READY
+    assert launch.address == address
+
+
+def test_of_two_places_of_a_server_the_first_counts() -> None:
+    """PO-11: as of two listeners of a client."""
+    launch = server()
+    lines = [f"SMETHOD obfs4 127.0.0.1:{port}" for port in (1, 2)]
+    assert say(launch, "VERSION 1", *lines, "SMETHODS DONE") == [
+        "a second SMETHOD line"
+    ]
+    assert launch.address == Address("127.0.0.1", 1)
 
 
 def test_what_lyrebird_prints_makes_it_known() -> None:
