@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from pt_bridge import resolver
 from pt_bridge.connection import prepare
 from pt_bridge.conversation import Conversation
-from pt_bridge.errors import Unreached, Unresolved
+from pt_bridge.errors import SHORTAGES, Unreached, Unresolved
 
 if TYPE_CHECKING:
     from pt_bridge.protocol.address import Address
@@ -105,6 +105,7 @@ async def reach(server: Address, *, limit: float = CONNECT_LIMIT) -> socket.sock
     Raises:
         Unresolved: it has none.
         Unreached: none answers; the last one's error.
+        OSError: this machine is short of something.
     """
     try:
         found = await resolver.resolve(server)
@@ -119,9 +120,11 @@ async def reach(server: Address, *, limit: float = CONNECT_LIMIT) -> socket.sock
             async with asyncio.timeout(limit):
                 await _connect(sock, (address.host, address.port))
         except OSError as error:  # no answer in time among them
-            failure = error.errno or errno.ETIMEDOUT
             if sock is not None:
                 sock.close()
+            if error.errno in SHORTAGES:
+                raise
+            failure = error.errno or errno.ETIMEDOUT
         except BaseException:
             if sock is not None:
                 sock.close()

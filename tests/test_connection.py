@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 
 import pytest
 
-from pt_bridge.connection import half_close, is_dead, prepare, reset, unsent
+from pt_bridge.connection import (
+    answer,
+    half_close,
+    is_dead,
+    prepare,
+    reset,
+    unread,
+    unsent,
+)
 from tests.tcp import (
     closing,
     noise,
@@ -83,3 +92,38 @@ def test_a_connection_that_was_reset_is_known_to_be_dead() -> None:
         wait_for_hangup(near)
         assert is_dead(near)
         assert unsent(near) == 0
+
+
+async def test_what_nobody_has_read_yet_is_known() -> None:
+    """Design 3: whether a PT's leg is empty; an end is nothing to read."""
+    outer, inner = pair()
+    with closing((outer, inner)):
+        assert unread(inner) == 0
+        await write(outer, noise(1000))
+        outer.shutdown(socket.SHUT_WR)
+        await turn_until(lambda: unread(inner) == 1000)
+        assert await read(inner, 600) == noise(1000)[:600]
+        assert unread(inner) == 400
+        assert await read_to_end(inner) == noise(1000)[600:]
+        assert unread(inner) == 0
+
+
+async def test_an_answer_is_taken_or_it_is_not() -> None:
+    """RL-10: a PT that has hung up in the meantime is no error."""
+    outer, inner = pair()
+    with closing((outer, inner)):
+        assert answer(inner, b"\x05\x00")
+        assert await read(outer, 2) == b"\x05\x00"
+        reset(outer)
+        wait_for_hangup(inner)
+        assert not answer(inner, b"\x05\x00")
+
+
+async def test_an_answer_to_who_reads_nothing_is_not_waited_for() -> None:
+    """RL-10: who has sent so much with no answer yet is no PT."""
+    outer, inner = pair(send_buffer=4096, receive_buffer=4096)
+    with closing((outer, inner)):
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                outer.send(noise(100_000))
+        assert not answer(outer, b"\x05\x00")

@@ -1,17 +1,25 @@
-"""Dialling the PT: against a SOCKS server that follows a script, on real TCP."""
+"""Dialling the PT, which follows a script, and the server: on real TCP."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
+import resource
 import socket
 from typing import TYPE_CHECKING
 
 import pytest
 
 from pt_bridge.connection import reset
-from pt_bridge.dial import DIAL_LIMIT, dial
-from pt_bridge.errors import ArgumentsRejected, ConnectRefused, ProtocolError
+from pt_bridge.dial import DIAL_LIMIT, dial, reach
+from pt_bridge.errors import (
+    ArgumentsRejected,
+    ConnectRefused,
+    ProtocolError,
+    Unreached,
+    Unresolved,
+)
 from pt_bridge.protocol import socks4, socks5
 from pt_bridge.protocol.address import Address
 from tests.tcp import is_silent, noise, read, read_to_end
@@ -239,3 +247,109 @@ async def test_a_dial_that_is_cancelled_leaves_nothing() -> None:
             dialling.cancel()
         assert dialling.cancelled()
         assert await read_to_end(sock) == b""
+
+
+# -- the server ------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def listening(host: str = "127.0.0.1") -> Iterator[socket.socket]:
+    """Be a server."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.create_server((host, 0), family=family) as server:
+        yield server
+
+
+def port_of(server: socket.socket) -> int:
+    port = server.getsockname()[1]
+    assert isinstance(port, int)
+    return port
+
+
+@contextlib.contextmanager
+def mute() -> Iterator[Address]:
+    """Give where nobody answers: there is no room for one more who waits."""
+    with contextlib.ExitStack() as stack:
+        server = stack.enter_context(socket.socket())
+        server.bind(("127.0.0.1", 0))
+        server.listen(0)
+        for _ in range(8):
+            waiting = stack.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(server.getsockname())
+        yield Address("127.0.0.1", port_of(server))
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+async def test_a_server_that_was_reached_is_ready_for_the_wire(host: str) -> None:
+    """Design 3, RL-05: like a connection to the PT."""
+    with (
+        listening(host) as server,
+        await reach(Address(host, port_of(server))) as sock,
+    ):
+        peer, _ = server.accept()
+        with peer:
+            assert sock.getpeername() == peer.getsockname()
+        assert not sock.getblocking()
+        assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+        assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+
+
+async def test_the_addresses_of_a_name_are_tried_in_turn() -> None:
+    """FE-17, SK-08: with hold=both the name is ours to resolve."""
+    infos = socket.getaddrinfo("localhost", 0, type=socket.SOCK_STREAM)
+    if {info[0] for info in infos} != {socket.AF_INET, socket.AF_INET6}:
+        pytest.skip("localhost has no second address here")
+    with listening("::1") as server, socket.socket() as holder:
+        holder.bind(("127.0.0.1", port_of(server)))  # and does not listen
+        with await reach(Address("localhost", port_of(server))) as sock:
+            assert sock.getpeername()[0] == "::1"
+
+
+async def test_a_server_whose_name_has_no_address_is_an_error_of_its_own() -> None:
+    """ER-13, SE-06: and the name is not shown."""
+    with pytest.raises(Unresolved) as caught:
+        await reach(Address("server.nobody.invalid", 443))
+    assert str(caught.value).startswith("the server's name cannot be resolved: ")
+    assert "nobody" not in str(caught.value)
+
+
+async def test_a_server_that_refuses_is_an_error_with_the_systems_word() -> None:
+    """ER-13, SE-06: the cause is told from it; no address is shown."""
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        with pytest.raises(Unreached) as caught:
+            await reach(Address("127.0.0.1", port_of(holder)))
+    assert caught.value.errno == errno.ECONNREFUSED
+    assert str(caught.value) == "the server cannot be reached: connection refused"
+
+
+async def test_a_server_that_does_not_answer_is_given_up() -> None:
+    """ER-13: after a limit; the system's own is minutes."""
+    with mute() as address, pytest.raises(Unreached) as caught:
+        await reach(address, limit=0.05)
+    assert caught.value.errno == errno.ETIMEDOUT
+    assert str(caught.value) == "the server cannot be reached: connection timed out"
+
+
+async def test_a_shortage_of_ours_is_not_blamed_on_the_server() -> None:
+    """RL-06: it may pass."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with listening() as server:
+        address = Address("127.0.0.1", port_of(server))
+        resource.setrlimit(resource.RLIMIT_NOFILE, (0, before[1]))
+        try:
+            with pytest.raises(OSError, match="Too many open files"):
+                await reach(address)
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+async def test_reaching_that_is_cancelled_leaves_nothing() -> None:
+    """RL-11: a socket that is left warns, and warnings are errors."""
+    with mute() as address:
+        async with asyncio.TaskGroup() as tasks:
+            reaching = tasks.create_task(reach(address))
+            await asyncio.sleep(0)
+            reaching.cancel()
+        assert reaching.cancelled()

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pt_bridge import kernel
-from tests.processes import DEADLINE
+from tests.processes import DEADLINE, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -107,6 +107,48 @@ def test_a_program_with_brackets_in_its_name_is_not_ending() -> None:
         with stat_of(process.pid) as descriptor:
             assert not kernel.is_ending(descriptor)
         process.kill()
+
+
+def test_a_process_that_waits_is_asleep(child: subprocess.Popen[bytes]) -> None:
+    """Design 3: what it has read, it has written."""
+    until(lambda: kernel.is_asleep(child.pid))
+
+
+def test_a_process_is_awake_if_one_of_its_threads_is() -> None:
+    """Design 3: it may be any that holds the bytes."""
+    code = (
+        "import threading\n"
+        "def work():\n"
+        "    while True: pass\n"
+        "threading.Thread(target=work, daemon=True).start()\n"
+        "print(flush=True)\n"
+        "input()\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"\n"
+        assert not any(kernel.is_asleep(process.pid) for _ in range(100))
+        process.kill()
+
+
+def test_a_process_that_is_stopped_is_not_asleep(
+    child: subprocess.Popen[bytes],
+) -> None:
+    """Design 3: it may have been in the middle of something."""
+    until(lambda: kernel.is_asleep(child.pid))
+    child.send_signal(signal.SIGSTOP)
+    os.waitid(os.P_PID, child.pid, os.WSTOPPED | os.WNOWAIT)
+    assert not kernel.is_asleep(child.pid)
+
+
+def test_a_process_that_has_ended_is_not_asleep(child: subprocess.Popen[bytes]) -> None:
+    """Design 3: nor is one that cannot be looked at."""
+    kill(child)
+    assert not kernel.is_asleep(child.pid)
+    child.wait()
+    assert not kernel.is_asleep(child.pid)
 
 
 @pytest.mark.parametrize("pidfd", [True, False])

@@ -38,7 +38,7 @@ class Port:
         self.loop = asyncio.get_running_loop()
         self.listener = Listener(
             self.loop,
-            sock,
+            [sock],
             self.delivered.append,
             self.complaints.append,
             budget=budget,
@@ -102,6 +102,43 @@ async def test_a_first_byte_delivers_a_connection_with_nothing_read_of_it() -> N
         assert near.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
         await write(near, b"welcome")
         assert await read(host, 7) == b"welcome"
+
+
+async def test_several_ports_are_one_listener() -> None:
+    """Design 1: a server on several addresses; they share what is parked and allowed."""
+    clock, delivered, complaints = Clock(), [], list[str]()
+    socks = [socket.socket(fileno=bind(LOOPBACK)) for _ in range(2)]
+    addresses = [sock.getsockname() for sock in socks]
+    loop = asyncio.get_running_loop()
+    listener = Listener(
+        loop,
+        socks,
+        delivered.append,
+        complaints.append,
+        budget=2,
+        patience=PATIENCE,
+        call_later=clock.call_later,
+    )
+    with contextlib.ExitStack() as stack:
+        with listener:
+            listener.open()
+            for number, address in enumerate(addresses):
+                host = stack.enter_context(socket.create_connection(address))
+                host.sendall(bytes([number]))
+                await turn_until(lambda: len(delivered) == number + 1)  # noqa: B023
+                stack.enter_context(delivered[-1])
+                assert delivered[-1].recv(1) == bytes([number])
+                assert delivered[-1].getsockname() == address
+            last = stack.enter_context(socket.create_connection(addresses[0]))
+            last.sendall(b"x")
+            await turn_until(lambda: complaints)
+            listener.release()
+            await turn_until(lambda: len(delivered) == 3)
+            stack.enter_context(delivered[-1])
+            assert delivered[-1].recv(1) == b"x"
+        for address in addresses:
+            with pytest.raises(ConnectionRefusedError):
+                socket.create_connection(address)
 
 
 async def test_a_silent_connection_is_delivered_after_a_while() -> None:
@@ -290,7 +327,7 @@ EXHAUSTED = """if True:
 
         sock = socket.socket(fileno=bind(Address("127.0.0.1", 0)))
         with Listener(
-            loop, sock, deliver, complain, budget=1000, patience=30
+            loop, [sock], deliver, complain, budget=1000, patience=30
         ) as listener:
             listener.open()
             resource.setrlimit(resource.RLIMIT_NOFILE, (40, 40))

@@ -11,7 +11,7 @@ import pytest
 
 from pt_bridge.connection import reset
 from pt_bridge.sock_diag import SockDiag, cannot_tell
-from pt_bridge.tunnel import FIRST_LOOK, Tunnel
+from pt_bridge.tunnel import BLIND_LINGER, FIRST_LOOK, LINGER, Tunnel
 from tests.clock import ClockedLoop
 from tests.pumps import maker
 from tests.tcp import (
@@ -51,7 +51,7 @@ class Rig:
         near: Pair,
         far: Pair,
         *,
-        linger: float = FOR_EVER,
+        linger: float | None = FOR_EVER,
         idle: float | None = None,
         pt_dies: bool = False,
         host_has_closed: Callable[[socket.socket], bool | None] = cannot_tell,
@@ -96,7 +96,7 @@ class Rig:
 @contextlib.contextmanager
 def rig(
     *,
-    linger: float = FOR_EVER,
+    linger: float | None = FOR_EVER,
     idle: float | None = None,
     pt_dies: bool = False,
     host_has_closed: Callable[[socket.socket], bool | None] = cannot_tell,
@@ -457,6 +457,29 @@ async def test_a_host_of_which_nothing_is_known_is_not_looked_at_again() -> None
         assert oracle.asked == 1
 
 
+@pytest.mark.parametrize(("answer", "linger"), [(False, LINGER), (None, BLIND_LINGER)])
+async def test_a_host_that_is_known_to_be_there_is_usually_waited_for_longer(
+    answer: bool | None,  # noqa: FBT001 - what the kernel says
+    linger: float,
+) -> None:
+    """Design 3: 60 s, and 10 where a host that waits looks like one that is gone."""
+    oracle = Oracle(answer=answer)
+    clock = ClockedLoop(asyncio.get_running_loop())
+    with rig(linger=None, host_has_closed=oracle, clock=clock) as r:
+        r.host.shutdown(socket.SHUT_WR)
+        await turn_until(lambda: oracle.asked)
+        while clock.now + 1 < linger:
+            clock.pass_by(1)
+            assert not r.endings
+        await write(r.pt, ANSWER)
+        assert await read(r.host, len(ANSWER)) == ANSWER
+        last = clock.now
+        while not r.endings:
+            clock.pass_by(1)
+        assert linger <= clock.now - last <= linger + 2
+        await r.over()
+
+
 async def test_the_kernel_tells_a_host_that_is_gone_from_one_that_waits() -> None:
     """Design 3: at once, and a moment after a half-close; RL-04 for who waits."""
     with SockDiag() as diag, contextlib.ExitStack() as stack:
@@ -607,6 +630,29 @@ async def test_the_end_of_a_pt_that_dies_is_a_reset_for_the_host() -> None:
         assert await read(r.host, len(ANSWER)) == ANSWER
         r.pt.close()
         assert await is_reset(r.host)
+        await r.over()
+
+
+async def test_the_death_of_the_pt_resets_the_host() -> None:
+    """RL-11: a cut answer must not look whole."""
+    with rig() as r:
+        await write(r.pt, ANSWER)
+        assert await read(r.host, len(ANSWER)) == ANSWER
+        r.tunnel.pt_died()
+        assert await is_reset(r.host)
+        await r.over()
+
+
+async def test_the_death_of_the_pt_spares_what_was_whole_before() -> None:
+    """RL-11: the host may read it at its leisure."""
+    with rig() as r:
+        await write(r.pt, ANSWER)
+        r.pt.close()
+        await turn_until(lambda: state(r.host) == CLOSE_WAIT)
+        r.tunnel.pt_died()
+        assert await read_to_end(r.host) == ANSWER
+        assert not r.endings
+        r.host.close()
         await r.over()
 
 

@@ -5,8 +5,12 @@ from __future__ import annotations
 import asyncio
 import resource
 import socket
+from typing import TYPE_CHECKING
+
+import pytest
 
 from pt_bridge.config import Config
+from pt_bridge.held_tunnel import Manners
 from pt_bridge.tunnels import Tunnels
 from tests.tcp import (
     CLOSE_WAIT,
@@ -19,12 +23,16 @@ from tests.tcp import (
     write,
 )
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pt_bridge.wire import Wire
+
 VARIABLES = {
     b"SS_REMOTE_HOST": b"192.0.2.1",
     b"SS_REMOTE_PORT": b"443",
     b"SS_LOCAL_HOST": b"127.0.0.1",
     b"SS_LOCAL_PORT": b"1984",
-    b"SS_PLUGIN_OPTIONS": b"transport=obfs3",
 }
 
 
@@ -36,10 +44,12 @@ def state(sock: socket.socket) -> int:
 class Counted:
     """Tunnels, and how often one was said to have ended."""
 
-    def __init__(self) -> None:
+    def __init__(self, hold: str = "both") -> None:
         self.ends = 0
         loop = asyncio.get_running_loop()
-        self.tunnels = Tunnels(loop, Config(VARIABLES), self._ended)
+        options = f"transport=obfs3;hold={hold}".encode()
+        config = Config({**VARIABLES, b"SS_PLUGIN_OPTIONS": options})
+        self.tunnels = Tunnels(loop, config, self._ended)
 
     def _ended(self) -> None:
         self.ends += 1
@@ -99,8 +109,101 @@ async def test_the_pts_death_spares_an_answer_that_was_whole_before() -> None:
         tunnels.cut()
 
 
-async def test_there_is_room_for_many_but_not_for_all_descriptors() -> None:
-    """RL-06, SE-10: two for each, and some for pipes and the rest."""
+@pytest.mark.parametrize(("hold", "each"), [("plain", 2), ("both", 4)])
+async def test_there_is_room_for_many_but_not_for_all_descriptors(
+    hold: str, each: int
+) -> None:
+    """RL-06, SE-10: two or four for each, and some for pipes and the rest."""
     limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    budget = Counted().tunnels.budget
-    assert limit / 4 < budget < limit / 2
+    budget = Counted(hold).tunnels.budget
+    assert limit / 2 < each * budget < limit
+
+
+# -- both ends -------------------------------------------------------------------------
+
+MANNERS = Manners(is_ending=lambda: False, is_asleep=lambda: True)
+
+
+class Held:
+    """A PT that is held at both ends, and what it stands between.
+
+    Attributes:
+        host, net: the ends outside.
+        plain, leg: the ends inside; the test is the PT.
+        ends: how often its wire was said to have ended.
+    """
+
+    def __init__(self, tunnels: Tunnels) -> None:
+        self.pairs = [pair() for _ in range(4)]
+        (self.host, near), (self.plain, plain), (self.leg, leg), (self.net, net) = (
+            self.pairs
+        )
+        self._near, self._plain = near, plain
+        self._tunnels = tunnels
+        self.ends = 0
+        self.wire = tunnels.wire(leg, net, self._ended)
+
+    def _ended(self, wire: Wire) -> None:
+        assert wire is self.wire
+        self.ends += 1
+
+    def join(self) -> None:
+        """Let the tunnel begin."""
+        self._tunnels.join_held(self._near, self._plain, self.wire, MANNERS)
+
+    def outer(self) -> list[socket.socket]:
+        """The ends that must learn of a failure."""
+        return [self.host, self.net]
+
+
+async def test_tunnels_that_are_held_at_both_ends_are_counted_alike() -> None:
+    """Design 3, issue 4: what the host has sent and got, once."""
+    counted = Counted()
+    tunnels = counted.tunnels
+    held = Held(tunnels)
+    with closing(*held.pairs), tunnels:
+        await write(held.leg, b"a handshake")
+        assert await read(held.net, 11) == b"a handshake"
+        assert (len(tunnels), tunnels.opened) == (0, 0)
+        held.join()
+        for source, sink in (
+            *((held.host, held.plain), (held.leg, held.net)),
+            *((held.net, held.leg), (held.plain, held.host)),
+        ):
+            await write(source, b"12345678")
+            assert await read(sink, 8) == b"12345678"
+        assert (len(tunnels), tunnels.opened, tunnels.moved) == (1, 1, 16)
+        tunnels.cut()
+        assert (len(tunnels), tunnels.opened, tunnels.moved) == (0, 1, 16)
+        assert (counted.ends, held.ends) == (1, 0)
+        assert [await is_reset(sock) for sock in held.outer()] == [True, True]
+
+
+@pytest.mark.parametrize("event", [Tunnels.cut, Tunnels.pt_died])
+async def test_a_wire_that_is_no_tunnel_yet_is_cut_with_the_tunnels(
+    event: Callable[[Tunnels], None],
+) -> None:
+    """RL-11: its PT is not there any more, or we are not."""
+    counted = Counted()
+    with counted.tunnels:
+        joined, waiting = Held(counted.tunnels), Held(counted.tunnels)
+        with closing(*joined.pairs, *waiting.pairs):
+            joined.join()
+            event(counted.tunnels)
+            assert await is_reset(waiting.net)
+            assert await is_reset(waiting.leg)
+            assert [await is_reset(sock) for sock in joined.outer()] == [True, True]
+            assert (joined.ends, waiting.ends, counted.ends) == (0, 1, 1)
+            event(counted.tunnels)
+            assert (joined.ends, waiting.ends, counted.ends) == (0, 1, 1)
+
+
+async def test_a_wire_that_ends_by_itself_is_told_of_once() -> None:
+    """RL-10: and not again when all are cut."""
+    counted = Counted()
+    held = Held(counted.tunnels)
+    with closing(*held.pairs), counted.tunnels:
+        held.leg.close()
+        assert await read_to_end(held.net) == b""
+        counted.tunnels.cut()
+        assert (held.ends, counted.ends) == (1, 0)
