@@ -118,7 +118,7 @@ class ServerBridge(Bridge):
         """Be where the PT brings its connections, unless that is the host itself."""
         if self._hold == NONE:
             return None
-        self._dials = await stack.enter_async_context(asyncio.TaskGroup())
+        self._dials = await stack.enter_async_context(_quiet_tasks())
         try:
             orport = OrPort(self._loop, self._called)
         except OSError as error:
@@ -227,6 +227,16 @@ async def _one_ip(variable: str, address: Address) -> Address:
     if len(found) > 1:
         logger.info("%s has several addresses, taking %s", variable, found[0].host)
     return found[0]
+
+
+@contextlib.asynccontextmanager
+async def _quiet_tasks() -> AsyncIterator[asyncio.TaskGroup]:
+    """Be a group of tasks that raise nothing, and let the block's error through."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            yield group
+    except BaseExceptionGroup as errors:
+        raise errors.exceptions[0] from None
 
 
 @contextlib.asynccontextmanager

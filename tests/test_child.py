@@ -324,15 +324,15 @@ async def test_arguments_that_do_not_parse_do_not_stop_a_server(pt: FakePt) -> N
         (
             "say PROXY-ERROR proxy is not supported",
             (
-                "obfs4proxy cannot use the upstream proxy: PROXY-ERROR proxy is not "
-                "supported"
+                "obfs4proxy cannot use the proxy that it was given: PROXY-ERROR "
+                "proxy is not supported"
             ),
         ),
         (
             "say LOG SEVERITY=info MESSAGE=hello",
             (
-                "obfs4proxy did not say that it uses the upstream proxy, so its "
-                "connections could go around it"
+                "obfs4proxy did not say that it uses the proxy that it was given, "
+                "so its connections could go around it"
             ),
         ),
     ],

@@ -57,7 +57,8 @@ def test_a_client_is_what_the_plugin_is(bench: Bench) -> None:
     bench.pt.play(*CLIENT)
     listener = bench.listen()
     options = f"transport=obfs4;exec=obfs4proxy;{ARGUMENTS}"
-    program = client(bench, place_of(listener), "--plugin-opts", options)
+    where = ("--hold=plain", "--plugin-opts", options)
+    program = client(bench, place_of(listener), *where)
     program.said("ready")
     near = bench.connect(bench.port)
     near.sendall(b"x")
@@ -96,9 +97,9 @@ def test_several_servers_are_joined_as_in_the_variable(bench: Bench) -> None:
     listener = bench.listen("127.0.0.3")
     port = listener.getsockname()[1]
     options = f"transport=obfs4;exec=obfs4proxy;{ARGUMENTS}"
-    program = client(
-        bench, f"[::1]|127.0.0.2|127.0.0.3:{port}", "--plugin-opts", options
-    )
+    hosts = "[::1]|127.0.0.2|127.0.0.3"
+    where = ("--hold=plain", "--plugin-opts", options)
+    program = client(bench, f"{hosts}:{port}", *where)
     program.said("ready")
     bench.connect(bench.port).sendall(b"x")
     assert bench.accept(listener).recv(1) == b"x"

@@ -126,7 +126,8 @@ class Launch:
                 )
             case ProxyError(text):
                 raise ProxyRefused(
-                    f"{self.program} cannot use the upstream proxy: PROXY-ERROR {text}",
+                    f"{self.program} cannot use the proxy that it was given: "
+                    f"PROXY-ERROR {text}",
                     text,
                 )
             case Version(version):
@@ -214,8 +215,8 @@ class Launch:
     def _done(self) -> str | None:
         if self.proxy and not self._proxy_done:
             raise ProxyRefused(
-                f"{self.program} did not say that it uses the upstream proxy, so its "
-                f"connections could go around it"
+                f"{self.program} did not say that it uses the proxy that it was given, "
+                f"so its connections could go around it"
             )
         if not self._offered:
             raise self._not_offered()

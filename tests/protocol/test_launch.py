@@ -359,7 +359,8 @@ def test_a_refused_proxy_ends_the_start_at_once(before: list[str]) -> None:
     with pytest.raises(ProxyRefused) as caught:
         say(launch, "PROXY-ERROR proxy is not supported")
     assert str(caught.value) == (
-        "lyrebird cannot use the upstream proxy: PROXY-ERROR proxy is not supported"
+        "lyrebird cannot use the proxy that it was given: PROXY-ERROR proxy is not "
+        "supported"
     )
     assert caught.value.reason == "proxy is not supported"
     assert caught.value.exit_code == 69
@@ -371,8 +372,8 @@ def test_a_proxy_that_is_not_acknowledged_ends_the_start() -> None:
     with pytest.raises(ProxyRefused) as caught:
         say(launch, "VERSION 1", LISTENING, "CMETHODS DONE")
     assert str(caught.value) == (
-        "lyrebird did not say that it uses the upstream proxy, so its connections "
-        "could go around it"
+        "lyrebird did not say that it uses the proxy that it was given, so its "
+        "connections could go around it"
     )
 
 
