@@ -9,6 +9,7 @@ that the step ``await`` reads one byte of. The steps:
     say TEXT            a line on stdout
     raw TEXT            bytes on stdout, in Python's escapes, and no LF
     write TEXT          a line on stderr
+    leak NAME           the same, with the value of an environment variable
     client [P [B,...]]  listen for SOCKS, and say CMETHOD; P is socks5 or socks4, B what
                         to do with each connection, the last for all that follow:
                         relay, refuse, reject, garbage, cut or silent. With
@@ -275,6 +276,9 @@ class Pt:
 
     def step_write(self, text: str) -> None:
         self._write(2, f"{text}\n".encode())
+
+    def step_leak(self, name: str) -> None:
+        self.step_write(os.environ.get(name, ""))
 
     def step_tell(self, text: str) -> None:
         self.tell(text)

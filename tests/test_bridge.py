@@ -27,6 +27,11 @@ if TYPE_CHECKING:
     from tests.processes import Bench, Program
 
 SIDES = ["client", "server"]
+# Every way to hold a PT; what most tests run with is the usual one.
+HOLDS = [
+    *(("client", "both"), ("client", "plain")),
+    *(("server", "both"), ("server", "plain"), ("server", "none")),
+]
 STOP_SIGNALS = [signal.SIGTERM, signal.SIGHUP]
 OPTIONS = {"client": CLIENT_OPTIONS, "server": SERVER_OPTIONS}
 DEBUG = (
@@ -48,31 +53,61 @@ def start(bench: Bench, side: str, **keywords: Any) -> Program:
     return program
 
 
+def held(side: str, hold: str) -> str:
+    """Give the plugin options of a side that holds its PT so."""
+    return f"{OPTIONS[side]};hold={hold}"
+
+
+def carry(
+    bench: Bench, side: str, hold: str, *, more: str = ""
+) -> tuple[Program, socket.socket, socket.socket]:
+    """Start a side, and carry something; give pt-bridge and the two outer ends."""
+    listener = bench.listen()
+    program = start(
+        bench, side, target=listener.getsockname(), options=held(side, hold) + more
+    )
+    near = bench.connect(bench.port)
+    near.sendall(b"x")
+    far = bench.accept(listener)
+    assert far.recv(1) == b"x"
+    exchange(near, far)
+    return program, near, far
+
+
+def held_ends(
+    side: str, hold: str, near: socket.socket, far: socket.socket
+) -> list[socket.socket]:
+    """Give those of the outer ends that pt-bridge itself is connected to."""
+    if hold == "both":
+        return [near, far]
+    return [near] if side == "client" else [far]
+
+
 # -- the stop --------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("number", STOP_SIGNALS)
-@pytest.mark.parametrize("side", SIDES)
-def test_a_signal_stops_it(bench: Bench, side: str, number: signal.Signals) -> None:
+@pytest.mark.parametrize(("side", "hold"), HOLDS)
+def test_a_signal_stops_it(
+    bench: Bench, side: str, hold: str, number: signal.Signals
+) -> None:
     """ER-01, LC-08, LC-09: exit code 0, and nothing is left."""
     play(bench, side)
-    program = start(bench, side)
+    program = start(bench, side, options=held(side, hold))
     program.signal(number)
     assert bench.end(program) == 0
     assert program.lines[-1] == "pt-bridge[obfs4]: stopped"
     assert bench.pt.is_gone(within=0)
 
 
-def test_a_signal_resets_what_goes_through(bench: Bench) -> None:
+@pytest.mark.parametrize(("side", "hold"), HOLDS[:-1])
+def test_a_signal_resets_what_goes_through(bench: Bench, side: str, hold: str) -> None:
     """LC-09: a cut transfer must not look complete."""
-    play(bench, "client")
-    listener = bench.listen()
-    program = start(bench, "client", target=listener.getsockname())
-    near = bench.connect(bench.port)
-    near.sendall(b"x")
-    bench.accept(listener).recv(1)
+    play(bench, side)
+    program, near, far = carry(bench, side, hold)
     bench.stop(program)
-    assert is_reset(near)
+    for end in held_ends(side, hold, near, far):
+        assert is_reset(end)
 
 
 @pytest.mark.parametrize("side", SIDES)
@@ -247,19 +282,31 @@ def test_the_death_of_the_pt_ends_it(
     )
 
 
-def test_the_death_of_the_pt_resets_what_goes_through(bench: Bench) -> None:
-    """RL-11, SK-13."""
-    play(bench, "client", "await", "die 9")
-    listener = bench.listen()
-    options = f"{CLIENT_OPTIONS};restarts=0"
-    program = start(bench, "client", target=listener.getsockname(), options=options)
-    near, parked = bench.connect(bench.port), bench.connect(bench.port)
-    near.sendall(b"x")
-    far = bench.accept(listener)
-    assert far.recv(1) == b"x"
-    exchange(near, far)
+@pytest.mark.parametrize("death", ["die 9", "exit 0"])
+@pytest.mark.parametrize(("side", "hold"), HOLDS[:-1])
+def test_the_death_of_the_pt_resets_what_goes_through(
+    bench: Bench, side: str, hold: str, death: str
+) -> None:
+    """RL-11, SK-13: whatever its own end looks like; at both ends if they are held."""
+    play(bench, side, "await", death)
+    program, near, far = carry(bench, side, hold, more=";restarts=0")
     bench.pt.open_gate()
-    assert is_reset(near)
+    for end in held_ends(side, hold, near, far):
+        assert is_reset(end)
+    assert bench.failure(program)[0] == 75
+
+
+@pytest.mark.parametrize(
+    ("side", "hold"), [("client", "both"), ("client", "plain"), ("server", "both")]
+)
+def test_the_death_of_the_last_pt_resets_what_is_parked(
+    bench: Bench, side: str, hold: str
+) -> None:
+    """RL-11, SK-13: nobody will carry it any more."""
+    play(bench, side, "await", "die 9")
+    program = start(bench, side, options=f"{held(side, hold)};restarts=0")
+    parked = bench.connect(bench.port)
+    bench.pt.open_gate()
     assert is_reset(parked)
     assert bench.failure(program)[0] == 75
 
@@ -308,11 +355,11 @@ def test_the_death_of_the_pt_is_seen_where_the_host_ignores_sigchld(
 # -- restarts --------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("side", SIDES)
-def test_a_pt_that_dies_is_started_again(bench: Bench, side: str) -> None:
+@pytest.mark.parametrize(("side", "hold"), HOLDS)
+def test_a_pt_that_dies_is_started_again(bench: Bench, side: str, hold: str) -> None:
     """Design 2: the log says that, and why, in one line."""
     play(bench, side, "await", "die 9")
-    program = start(bench, side)
+    program = start(bench, side, options=held(side, hold))
     for count in (1, 2):
         bench.pt.event("started", count=count)
         bench.pt.open_gate()
@@ -325,14 +372,18 @@ def test_a_pt_that_dies_is_started_again(bench: Bench, side: str) -> None:
     assert "s (2 of 5)" in program.text
 
 
+@pytest.mark.parametrize(
+    ("side", "hold"), [("client", "both"), ("client", "plain"), ("server", "both")]
+)
 def test_a_connection_that_comes_between_two_pts_is_carried_by_the_second(
-    bench: Bench,
+    bench: Bench, side: str, hold: str
 ) -> None:
-    """Design 2: behind the open port."""
+    """Design 2: behind the open port, which is the server's, too, with hold=both."""
     listener = bench.listen()
-    play(bench, "client", "await", "die 9")
-    program = start(bench, "client", target=listener.getsockname())
-    bench.pt.play("await", *CLIENT)
+    play(bench, side, "await", "die 9")
+    target, options = listener.getsockname(), held(side, hold)
+    program = start(bench, side, target=target, options=options)
+    play(bench, side, before=("await",))
     bench.pt.open_gate()
     bench.pt.event("started", count=2)
     near = bench.connect(bench.port)
@@ -344,15 +395,17 @@ def test_a_connection_that_comes_between_two_pts_is_carried_by_the_second(
     bench.stop(program)
 
 
+@pytest.mark.parametrize("hold", ["both", "plain"])
 def test_a_connection_whose_dialling_the_pt_does_not_survive_gets_the_next_pt(
-    bench: Bench,
+    bench: Bench, hold: str
 ) -> None:
     """Design 2: nothing was read of it, so nothing is lost."""
     bench.pt.play(
         "say VERSION 1", "client socks5 silent", "say CMETHODS DONE", "await", "die 9"
     )
     listener = bench.listen()
-    program = start(bench, "client", target=listener.getsockname())
+    options = held("client", hold)
+    program = start(bench, "client", target=listener.getsockname(), options=options)
     near = bench.connect(bench.port)
     near.sendall(b"question")
     bench.pt.event("accepted")
@@ -378,14 +431,17 @@ def test_a_pt_that_keeps_dying_ends_it(bench: Bench) -> None:
     assert len(bench.pt.named("started")) == 3
 
 
-def test_a_pt_that_does_not_come_up_again_at_once_is_tried_again(bench: Bench) -> None:
+@pytest.mark.parametrize(("side", "hold"), HOLDS)
+def test_a_pt_that_does_not_come_up_again_at_once_is_tried_again(
+    bench: Bench, side: str, hold: str
+) -> None:
     """Design 2: it counts as one more death."""
-    play(bench, "client", "await", "die 9")
-    program = start(bench, "client")
+    play(bench, side, "await", "die 9")
+    program = start(bench, side, options=held(side, hold))
     bench.pt.play("tell fails", "await", "exit 1")
     bench.pt.open_gate()
     bench.pt.event("fails")
-    play(bench, "client")
+    play(bench, side)
     bench.pt.open_gate()
     bench.pt.event("started", count=3)
     until(lambda: program.heard().count("ready: obfs4proxy") == 2)
@@ -393,13 +449,16 @@ def test_a_pt_that_does_not_come_up_again_at_once_is_tried_again(bench: Bench) -
     assert "ended with exit code 1 before it was ready; starting the PT" in program.text
 
 
+BEGIN = ("say VERSION 1", "say PROXY DONE")
+
+
 @pytest.mark.parametrize(
     ("steps", "code"),
     [
-        (("say VERSION 1", "say CMETHOD-ERROR obfs4 no", "say CMETHODS DONE"), 69),
+        ((*BEGIN, "say CMETHOD-ERROR obfs4 no", "say CMETHODS DONE"), 69),
         (("say VERSION-ERROR no-version",), 76),
         (("say ENV-ERROR no",), 76),
-        (("say VERSION 1", "say CMETHODS DONE"), 69),
+        ((*BEGIN, "say CMETHODS DONE"), 69),
     ],
 )
 def test_a_failure_that_will_repeat_is_not_retried(
@@ -622,8 +681,39 @@ def test_the_hosts_systemd_is_told_nothing(bench: Bench) -> None:
             sock.recv(100)
 
 
-@pytest.mark.parametrize("side", SIDES)
-def test_the_environment_of_the_pt_is_an_allow_list(bench: Bench, side: str) -> None:
+ANY_PORT = "127.0.0.1:[0-9]+"
+HELD_ENVIRONMENT = {
+    ("client", "both"): {
+        "TOR_PT_CLIENT_TRANSPORTS": "obfs4",
+        "TOR_PT_PROXY": f"socks5://[0-9a-f]{{32}}:[0-9a-f]{{32}}@{ANY_PORT}",
+    },
+    ("client", "plain"): {"TOR_PT_CLIENT_TRANSPORTS": "obfs4"},
+    ("server", "both"): {
+        "TOR_PT_AUTH_COOKIE_FILE": "/proc/self/fd/[0-9]+",
+        "TOR_PT_EXTENDED_SERVER_PORT": ANY_PORT,
+        "TOR_PT_SERVER_BINDADDR": "obfs4-127.0.0.1:0",
+        "TOR_PT_SERVER_TRANSPORTS": "obfs4",
+    },
+    ("server", "plain"): {
+        "TOR_PT_AUTH_COOKIE_FILE": "/proc/self/fd/[0-9]+",
+        "TOR_PT_EXTENDED_SERVER_PORT": ANY_PORT,
+        "TOR_PT_ORPORT": "127.0.0.1:9",
+        "TOR_PT_SERVER_BINDADDR": "obfs4-127.0.0.1:{port}",
+        "TOR_PT_SERVER_TRANSPORTS": "obfs4",
+    },
+    ("server", "none"): {
+        "TOR_PT_EXTENDED_SERVER_PORT": "",
+        "TOR_PT_ORPORT": "127.0.0.1:9",
+        "TOR_PT_SERVER_BINDADDR": "obfs4-127.0.0.1:{port}",
+        "TOR_PT_SERVER_TRANSPORTS": "obfs4",
+    },
+}
+
+
+@pytest.mark.parametrize(("side", "hold"), HOLDS)
+def test_the_environment_of_the_pt_is_an_allow_list(
+    bench: Bench, side: str, hold: str
+) -> None:
     """PE-01, PE-02, PE-05, SE-11: no SS_*, no leftovers, no proxies."""
     bench.variables |= {
         "ALL_PROXY": "socks5://192.0.2.1:9",
@@ -636,7 +726,7 @@ def test_the_environment_of_the_pt_is_an_allow_list(bench: Bench, side: str) -> 
         "TZ": "UTC",
     }
     play(bench, side)
-    bench.stop(start(bench, side))
+    bench.stop(start(bench, side, options=held(side, hold)))
     got = bench.pt.environment
     common = {
         "LANG": "C.UTF-8",
@@ -647,18 +737,12 @@ def test_the_environment_of_the_pt_is_an_allow_list(bench: Bench, side: str) -> 
         "TOR_PT_MANAGED_TRANSPORT_VER": "1",
         "TZ": "UTC",
     }
-    if side == "client":
-        expected = common | {"TOR_PT_CLIENT_TRANSPORTS": "obfs4"}
-    else:
-        expected = common | {
-            "TOR_PT_EXTENDED_SERVER_PORT": "",
-            "TOR_PT_ORPORT": "127.0.0.1:9",
-            "TOR_PT_SERVER_BINDADDR": f"obfs4-127.0.0.1:{bench.port}",
-            "TOR_PT_SERVER_TRANSPORTS": "obfs4",
-        }
     state = got.pop("TOR_PT_STATE_LOCATION")
-    assert got == expected
     assert state.startswith(str(bench.folder))
+    for name, pattern in HELD_ENVIRONMENT[side, hold].items():
+        expected = pattern.replace("{port}", str(bench.port))
+        assert re.fullmatch(expected, got.pop(name)), name
+    assert got == common
 
 
 def test_the_working_directory_is_not_searched_for_the_pt(bench: Bench) -> None:
@@ -698,13 +782,18 @@ def test_a_flood_from_the_pt_does_no_harm(bench: Bench, descriptor: int) -> None
     bench.stop(program)
 
 
-def test_lyrebird_is_warned_of(bench: Bench) -> None:
-    """RL-07, PO-15: whatever the program is called."""
+@pytest.mark.parametrize(("side", "hold"), HOLDS)
+def test_lyrebird_is_warned_of_unless_we_pass_on_what_it_does_not(
+    bench: Bench, side: str, hold: str
+) -> None:
+    """RL-07, RL-08, PO-15: whatever the program is called."""
     line = 'say STATUS TYPE=version IMPLEMENTATION="lyrebird" VERSION="devel"'
-    bench.pt.play(CLIENT[0], line, *CLIENT[1:])
-    program = start(bench, "client")
+    first, *others = CLIENT if side == "client" else SERVER
+    bench.pt.play(first, line, *others)
+    program = start(bench, side, options=held(side, hold))
     bench.stop(program)
-    assert program.text.count("warning: lyrebird does not pass on") == 1
+    warnings = program.text.count("warning: lyrebird does not pass on")
+    assert warnings == (hold != "both")
 
 
 def test_warnings_of_the_options_are_logged(bench: Bench) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
 import socket
 from typing import TYPE_CHECKING, Any
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from tests.processes import Bench, Program
 
 WHY = "the server may be down or blocked"
+HOLDS = ["both", "plain"]
+PLAIN = f"{CLIENT_OPTIONS};hold=plain"
 
 
 def play(bench: Bench, behaviours: str = "relay", protocol: str = "socks5") -> None:
@@ -48,27 +51,45 @@ def asked(bench: Bench) -> list[str]:
 # -- what goes well --------------------------------------------------------------------
 
 
-def test_bytes_go_both_ways_and_so_do_ends(bench: Bench) -> None:
-    """FE-05, RL-02, RL-04: the late answer to a half-closed connection arrives."""
-    play(bench)
+@pytest.mark.parametrize(
+    ("hold", "closes"),
+    [("both", "each"), ("both", "both"), ("both", "never"), ("plain", "each")],
+)
+def test_bytes_go_both_ways_and_so_do_ends(
+    bench: Bench, hold: str, closes: str
+) -> None:
+    """FE-05, RL-02, RL-04, RL-08: the late answer to a half-closed question arrives.
+
+    With both ends held, that is so whatever the PT makes of an end.
+    """
+    bench.pt.play("say VERSION 1", f"closes {closes}", *CLIENT[1:])
     listener = bench.listen()
-    program = ready(bench, listener.getsockname())
+    options = f"{CLIENT_OPTIONS};hold={hold}"
+    program = ready(bench, listener.getsockname(), options=options)
     near = bench.connect(bench.port)
     near.sendall(b"question")
     far = bench.accept(listener)
-    assert receive(far, 8) == b"question"
     near.shutdown(socket.SHUT_WR)
+    # Alone, a PT must not be told: it could end everything, the answer included.
+    assert receive(far, 8 + (hold == "both")) == b"question"
     far.sendall(b"answer" * 100_000)
     far.close()
     assert len(receive(near, 600_001)) == 600_000
     bench.stop(program)
 
 
-def test_a_host_that_closes_ends_the_connection_at_the_server(bench: Bench) -> None:
-    """RL-04."""
-    play(bench)
+@pytest.mark.parametrize(
+    ("hold", "closes"),
+    [("both", "each"), ("both", "both"), ("both", "never"), ("plain", "each")],
+)
+def test_a_host_that_closes_ends_the_connection_at_the_server(
+    bench: Bench, hold: str, closes: str
+) -> None:
+    """RL-04, RL-08."""
+    bench.pt.play("say VERSION 1", f"closes {closes}", *CLIENT[1:])
     listener = bench.listen()
-    program = ready(bench, listener.getsockname())
+    options = f"{CLIENT_OPTIONS};hold={hold}"
+    program = ready(bench, listener.getsockname(), options=options)
     near = bench.connect(bench.port)
     near.sendall(b"last words")
     far = bench.accept(listener)
@@ -177,21 +198,27 @@ def test_the_arguments_reach_the_pt_in_order(
     """SK-01 to SK-05, OG-06, OG-08, OG-10: with duplicates, and longer than a field."""
     play(bench)
     host, port = bench.listen().getsockname()
-    program = ready(
-        bench, (host, port), options=f"transport=obfs4;exec=obfs4proxy;{options}"
-    )
-    bench.connect(bench.port).sendall(b"x")
-    assert bench.pt.event("asked") == f"{host} {port} {arguments!r}"
-    bench.stop(program)
+    for hold in HOLDS:
+        options_ = f"transport=obfs4;exec=obfs4proxy;{options};hold={hold}"
+        bench.port = bench.free_port()
+        program = ready(bench, (host, port), options=options_)
+        bench.connect(bench.port).sendall(b"x")
+        bench.pt.event("asked", count=1 + HOLDS.index(hold))
+        bench.stop(program)
+    held, by_itself = bench.pt.named("asked")
+    assert held.partition(" ")[2] == f"{port} {arguments!r}"
+    assert by_itself == f"{host} {port} {arguments!r}"
 
 
-def test_a_transport_may_have_no_arguments(bench: Bench) -> None:
+@pytest.mark.parametrize("hold", HOLDS)
+def test_a_transport_may_have_no_arguments(bench: Bench, hold: str) -> None:
     """SK-02, SK-04."""
     play(bench)
-    host, port = bench.listen().getsockname()
-    program = ready(bench, (host, port), options="transport=obfs3;exec=obfs4proxy")
+    target = bench.listen().getsockname()
+    options = f"transport=obfs3;exec=obfs4proxy;hold={hold}"
+    program = ready(bench, target, options=options)
     bench.connect(bench.port).sendall(b"x")
-    assert bench.pt.event("asked") == f"{host} {port} b''"
+    assert bench.pt.event("asked").split()[1:] == [str(target[1]), "b''"]
     bench.stop(program)
 
 
@@ -207,15 +234,35 @@ def test_a_transport_may_have_no_arguments(bench: Bench) -> None:
 def test_the_servers_address_reaches_the_pt(
     bench: Bench, host: str, given: str
 ) -> None:
-    """FE-03, SK-08: a name is the PT's to resolve."""
+    """FE-03, SK-08: where it has the wire to itself, a name is the PT's to resolve."""
     play(bench)
     listener = bench.listen("::1" if ":" in host else "127.0.0.1")
     port = listener.getsockname()[1]
-    program = ready(bench, (host, port))
+    program = ready(bench, (host, port), options=PLAIN)
     near = bench.connect(bench.port)
     near.sendall(b"x")
     exchange_after(near, bench.accept(listener))
     assert bench.pt.event("asked").startswith(f"{given} {port} ")
+    bench.stop(program)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1", "[::1]", "localhost"])
+def test_a_pt_that_is_held_is_asked_for_a_name_that_is_ours(
+    bench: Bench, host: str
+) -> None:
+    """Design 3, SE-07: it tells which tunnel it is, and nobody can guess it."""
+    play(bench)
+    listener = bench.listen("::1" if ":" in host else "127.0.0.1")
+    port = listener.getsockname()[1]
+    program = ready(bench, (host, port))
+    for _ in range(2):
+        near = bench.connect(bench.port)
+        near.sendall(b"x")
+        exchange_after(near, bench.accept(listener))
+    names = asked(bench)
+    assert len(set(names)) == 2
+    for name in names:
+        assert re.fullmatch(r"[0-9a-f]{32}\.invalid", name)
     bench.stop(program)
 
 
@@ -237,16 +284,29 @@ def test_a_pt_that_speaks_socks4_is_spoken_to(bench: Bench) -> None:
         f"127.0.0.1 {port} {f'cert={SECRET};iat-mode=0'.encode()!r}"
     )
     bench.stop(program)
+    # Names are what both ends are told apart by, and SOCKS4 has none.
+    line = program.said("warning: ")
+    assert "obfs4proxy speaks SOCKS4" in line
+    assert line.endswith(AS_PLAIN)
 
 
-def test_it_listens_where_it_was_told_to_and_nowhere_else(bench: Bench) -> None:
-    """FE-07, FE-14, SE-07: one TCP port on loopback, and no UDP."""
+@pytest.mark.parametrize("hold", HOLDS)
+def test_it_listens_where_it_was_told_to_and_nowhere_else(
+    bench: Bench, hold: str
+) -> None:
+    """FE-07, FE-14, SE-07: TCP on loopback, for the host and for the PT; and no UDP."""
     play(bench)
-    program = ready(bench, ("192.0.2.1", 443))
+    options = f"{CLIENT_OPTIONS};hold={hold}"
+    program = ready(bench, ("192.0.2.1", 443), options=options)
+    expected = [("127.0.0.1", bench.port)]
+    if hold == "both":
+        _, _, place = bench.pt.environment["TOR_PT_PROXY"].rpartition("@")
+        host, _, port = place.partition(":")
+        expected.append((host, int(port)))
     sockets = psutil.Process(program.process.pid).net_connections("inet")
-    assert [(each.type, each.laddr, each.status) for each in sockets] == [
-        (socket.SOCK_STREAM, ("127.0.0.1", bench.port), psutil.CONN_LISTEN)
-    ]
+    assert {each.type for each in sockets} == {socket.SOCK_STREAM}
+    assert {each.status for each in sockets} == {psutil.CONN_LISTEN}
+    assert sorted(tuple(each.laddr) for each in sockets) == sorted(expected)
     bench.stop(program)
 
 
@@ -273,30 +333,70 @@ def test_it_listens_on_ipv6_when_it_is_told_to(bench: Bench) -> None:
 # -- several servers -------------------------------------------------------------------
 
 
-def test_the_server_that_worked_is_tried_first_next_time(bench: Bench) -> None:
+@pytest.mark.parametrize("hold", HOLDS)
+def test_the_server_that_worked_is_tried_first_next_time(
+    bench: Bench, hold: str
+) -> None:
     """FE-17."""
     play(bench)
     listener = bench.listen("127.0.0.3")
     port = listener.getsockname()[1]
-    program = ready(bench, ("127.0.0.1|127.0.0.2|127.0.0.3", port))
+    options = f"{CLIENT_OPTIONS};hold={hold}"
+    program = ready(bench, ("127.0.0.1|127.0.0.2|127.0.0.3", port), options=options)
     for _ in range(2):
         near = bench.connect(bench.port)
         near.sendall(b"x")
         exchange_after(near, bench.accept(listener))
-    assert asked(bench) == ["127.0.0.1", "127.0.0.2", "127.0.0.3", "127.0.0.3"]
+    if hold == "plain":
+        assert asked(bench) == ["127.0.0.1", "127.0.0.2", "127.0.0.3", "127.0.0.3"]
+    else:
+        assert len(set(asked(bench))) == 4
     assert "warning" not in program.text
     bench.stop(program)
 
 
-def test_a_connection_fails_when_all_servers_do(bench: Bench) -> None:
+@pytest.mark.parametrize("hold", HOLDS)
+def test_a_connection_fails_when_all_servers_do(bench: Bench, hold: str) -> None:
     """FE-17, SK-13, ER-13."""
     play(bench, "refuse")
-    program = ready(bench, ("192.0.2.1|192.0.2.2", 443))
+    options = f"{CLIENT_OPTIONS};hold={hold}"
+    program = ready(bench, ("192.0.2.1|192.0.2.2", 443), options=options)
     near = bench.connect(bench.port)
     near.sendall(b"x")
     assert is_reset(near)
-    assert asked(bench) == ["192.0.2.1", "192.0.2.2"]
+    if hold == "plain":
+        assert asked(bench) == ["192.0.2.1", "192.0.2.2"]
+    else:
+        assert len(asked(bench)) == 2
     assert WHY in program.said("warning: a connection failed")
+    bench.stop(program)
+
+
+@pytest.mark.parametrize(
+    ("host", "why"),
+    [
+        ("127.0.0.1", "(the server cannot be reached: connection refused): the serv"),
+        ("server.nobody.invalid", "(the server's name cannot be resolved: "),
+    ],
+)
+def test_why_a_server_was_not_reached_is_seen_where_both_ends_are_held(
+    bench: Bench, host: str, why: str
+) -> None:
+    """ER-13, demands 29, SE-06: for we dial it ourselves; the next one may work."""
+    play(bench)
+    port = bench.free_port()
+    program = ready(bench, (host, port))
+    near = bench.connect(bench.port)
+    near.sendall(b"x")
+    assert is_reset(near)
+    line = program.said("warning: a connection failed")
+    assert why in line
+    assert "nobody" not in line
+    if host == "127.0.0.1":
+        listener = bench.listen(port=port)
+        near = bench.connect(bench.port)
+        near.sendall(b"x")
+        exchange_after(near, bench.accept(listener))
     bench.stop(program)
 
 
@@ -315,13 +415,15 @@ def test_a_connection_fails_when_all_servers_do(bench: Bench) -> None:
         ("cut", "a connection failed (the PT closed the connection during the handsha"),
     ],
 )
+@pytest.mark.parametrize("hold", HOLDS)
 def test_a_connection_that_the_pt_refuses_is_reset(
-    bench: Bench, behaviour: str, text: str
+    bench: Bench, behaviour: str, text: str, hold: str
 ) -> None:
     """ER-12, ER-13, RL-10, SK-05, SK-10, SK-13: a warning, and the next one works."""
     play(bench, f"{behaviour},relay")
     listener = bench.listen()
-    program = ready(bench, listener.getsockname())
+    options = f"{CLIENT_OPTIONS};hold={hold}"
+    program = ready(bench, listener.getsockname(), options=options)
     near = bench.connect(bench.port)
     near.sendall(b"x")
     assert is_reset(near)
@@ -388,13 +490,25 @@ def test_the_upstream_proxy_is_handed_to_the_pt(bench: Bench) -> None:
     """PE-07, SE-05: a name is resolved by us, and the password is not shown."""
     bench.pt.play("say VERSION 1", "say PROXY DONE", "client", "say CMETHODS DONE")
     program = bench.client(
-        options="transport=obfs3;exec=obfs4proxy;"
+        options="transport=obfs3;exec=obfs4proxy;hold=plain;"
         f"upstream-proxy=socks5://user:{SECRET}@localhost:1080"
     )
     program.said("ready")
     bench.stop(program)
     url = f"socks5://user:{SECRET}@127.0.0.1:1080"
     assert bench.pt.environment["TOR_PT_PROXY"] == url
+
+
+def refusal_of_a_proxy(bench: Bench, hold: str) -> str:
+    """Give the sentence with which a client ends that has a proxy of the user's."""
+    options = (
+        f"transport=obfs3;exec=obfs4proxy;hold={hold};"
+        f"upstream-proxy=socks5://192.0.2.7:1080"
+    )
+    code, sentence = bench.failure(bench.client(options=options))
+    assert code == 69
+    assert len(bench.pt.named("started")) == 1
+    return sentence
 
 
 @pytest.mark.parametrize(
@@ -404,26 +518,28 @@ def test_the_upstream_proxy_is_handed_to_the_pt(bench: Bench) -> None:
         ("proxy-ignored", "so its connections could go around it"),
     ],
 )
+@pytest.mark.parametrize("hold", HOLDS)
 def test_nothing_goes_around_the_upstream_proxy(
-    bench: Bench, line: str, text: str
+    bench: Bench, line: str, text: str, hold: str
 ) -> None:
-    """PE-08, ER-05, SE-09."""
+    """PE-08, ER-05, SE-09: not even with a PT that has the wire to itself."""
     bench.pt.play("say VERSION 1", line, "client", "say CMETHODS DONE")
-    code, sentence = bench.failure(
-        bench.client(
-            options="transport=obfs3;exec=obfs4proxy;"
-            "upstream-proxy=socks5://192.0.2.7:1080"
-        )
-    )
-    assert code == 69
-    assert text in sentence
+    assert text in refusal_of_a_proxy(bench, hold)
+
+
+def test_a_pt_that_has_no_names_cannot_be_led_to_the_upstream_proxy(
+    bench: Bench,
+) -> None:
+    """PE-08, SE-09, SK-15: alone, it would go around it if it did not know its kind."""
+    play(bench, protocol="socks4")
+    assert "obfs4proxy speaks SOCKS4" in refusal_of_a_proxy(bench, "both")
 
 
 def test_an_upstream_proxy_that_has_no_address_ends_it(bench: Bench) -> None:
     """ER-05: before the PT is started."""
     code, sentence = bench.failure(
         bench.client(
-            options="transport=obfs3;exec=obfs4proxy;"
+            options="transport=obfs3;exec=obfs4proxy;hold=plain;"
             "upstream-proxy=http://nobody.invalid:1080"
         )
     )
@@ -431,6 +547,82 @@ def test_an_upstream_proxy_that_has_no_address_ends_it(bench: Bench) -> None:
     assert "the name of the upstream proxy cannot be resolved" in sentence
     assert "nobody" not in sentence
     assert bench.pt.named("started") == []
+
+
+# -- a PT that cannot be held at both ends ---------------------------------------------
+
+AS_PLAIN = ": it gets the wire to itself (as with hold=plain)"
+
+
+@pytest.mark.parametrize(
+    ("step", "why"),
+    [
+        (
+            "proxy-error socks5 is not for me",
+            "cannot use the proxy that it was given: PROXY-ERROR socks5 is not for me",
+        ),
+        ("proxy-ignored", "so its connections could go around it"),
+        ("client socks4", "obfs4proxy speaks SOCKS4, which has no names to tell one "),
+    ],
+)
+@pytest.mark.parametrize("options", [CLIENT_OPTIONS, f"{CLIENT_OPTIONS};hold=both"])
+def test_a_pt_that_cannot_be_held_at_both_ends_gets_the_wire_to_itself(
+    bench: Bench, step: str, why: str, options: str
+) -> None:
+    """Design 3: one line says so, and from then on it stays so."""
+    steps = [step] if step.startswith("client") else [step, "client"]
+    bench.pt.play("say VERSION 1", *steps, "say CMETHODS DONE", "await", "die 9")
+    listener = bench.listen()
+    program = ready(bench, listener.getsockname(), options=options)
+    for count in (2, 3):
+        bench.pt.event("started", count=count)
+        assert "TOR_PT_PROXY" not in bench.pt.environment
+        near = bench.connect(bench.port)
+        near.sendall(b"x")
+        exchange_after(near, bench.accept(listener))
+        assert asked(bench)[-1] == "127.0.0.1"
+        if count == 2:
+            bench.pt.open_gate()
+            assert is_reset(near)
+    bench.stop(program)
+    assert len(bench.pt.named("started")) == 3
+    assert program.text.count(AS_PLAIN) == 1
+    line = program.said(AS_PLAIN)
+    assert why in line
+    assert line.startswith("pt-bridge[obfs4]: warning: obfs4proxy ")
+
+
+def test_what_comes_while_it_is_found_out_is_carried_all_the_same(bench: Bench) -> None:
+    """Design 2, design 3: behind the open port."""
+    bench.pt.play("say VERSION 1", "await", "proxy-error no", *CLIENT[1:])
+    listener = bench.listen()
+    program = bench.client(listener.getsockname())
+    bench.pt.event("started")
+    near = bench.connect(bench.port)
+    near.sendall(b"x")
+    for count in (1, 2):
+        bench.pt.event("started", count=count)
+        bench.pt.open_gate()
+    exchange_after(near, bench.accept(listener))
+    bench.stop(program)
+
+
+def test_the_proxy_that_is_ours_is_nobodys_business(bench: Bench) -> None:
+    """SE-05: its name and password are new for each PT, and no log shows them."""
+    steps = ("leak TOR_PT_PROXY", *CLIENT, "await", "die 9")
+    bench.pt.play(*steps)
+    program = ready(bench, ("127.0.0.1", 9))
+    urls = [bench.pt.environment["TOR_PT_PROXY"]]
+    bench.pt.open_gate()
+    bench.pt.event("started", count=2)
+    until(lambda: program.heard().count("ready: ") == 2)
+    urls.append(bench.pt.environment["TOR_PT_PROXY"])
+    bench.stop(program)
+    assert program.text.count("obfs4proxy: socks5://") == 2
+    logins = [re.split("[:/@]+", url)[1:3] for url in urls]
+    assert len({word for login in logins for word in login}) == 4
+    for login in logins:
+        assert not any(word in program.text for word in login)
 
 
 # -- its state -------------------------------------------------------------------------
@@ -478,11 +670,13 @@ def test_a_client_may_have_a_folder_for_good(bench: Bench) -> None:
     assert mode(bench.pt.state) == 0o700
 
 
-def test_many_connections_leave_no_socket(bench: Bench) -> None:
+@pytest.mark.parametrize("hold", HOLDS)
+def test_many_connections_leave_no_socket(bench: Bench, hold: str) -> None:
     """RL-10, SE-10: whether they worked or not."""
     play(bench, "relay,refuse,relay,cut,relay")
     listener = bench.listen()
-    program = ready(bench, listener.getsockname())
+    options = f"{CLIENT_OPTIONS};hold={hold}"
+    program = ready(bench, listener.getsockname(), options=options)
     before = sockets_of(program)
     for fine in (True, False, True, False, True, True):
         near = bench.connect(bench.port)

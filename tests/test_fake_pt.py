@@ -523,15 +523,18 @@ def test_it_reports_how_it_was_started(pt: FakePt) -> None:
         assert sorted(report["descriptors"]) == [0, 1, 2]
 
 
+LEAK = ("leak TOR_PT_CLIENT_TRANSPORTS", "exit 3")
+
+
 def test_it_prints_any_bytes_and_waits_for_the_gate(pt: FakePt) -> None:
-    pt.play(r"raw \x00\xff\r\n", "tell here", "await", "write why", "exit 3")
+    pt.play(r"raw \x00\xff\r\n", "tell here", "await", "write why", *LEAK)
     with running(pt, CLIENT_ENVIRONMENT) as process:
         assert process.stdout is not None
         assert process.stderr is not None
         assert process.stdout.readline() == b"\x00\xff\r\n"
         pt.event("here")
         pt.open_gate()
-        assert process.stderr.read() == b"why\n"
+        assert process.stderr.read() == b"why\nobfs4\n"
     assert process.returncode == 3
 
 

@@ -10,6 +10,7 @@ import select
 import signal
 import subprocess
 import sys
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -131,6 +132,37 @@ def test_a_process_is_awake_if_one_of_its_threads_is() -> None:
         assert process.stdout.readline() == b"\n"
         assert not any(kernel.is_asleep(process.pid) for _ in range(100))
         process.kill()
+
+
+def test_what_a_process_has_worked_is_counted() -> None:
+    """Design 3: by all its threads; one that only waits stands still."""
+    before = kernel.cpu_time(os.getpid())
+    after = kernel.cpu_time(os.getpid())
+    assert before is not None
+    assert after is not None
+    assert 0 < before < after
+    assert abs(after - time.process_time()) < 60
+
+
+def test_a_process_that_waits_does_no_work(child: subprocess.Popen[bytes]) -> None:
+    """Design 3: so nothing has come through it in between."""
+    until(lambda: kernel.is_asleep(child.pid))
+    before = kernel.cpu_time(child.pid)
+    assert before is not None
+    assert child.stdin is not None
+    assert kernel.cpu_time(child.pid) == before
+    child.stdin.write(b"x" * 100_000)
+    child.stdin.flush()
+    until(lambda: (kernel.cpu_time(child.pid) or 0) > before)
+
+
+def test_of_a_process_that_is_not_there_no_work_is_known(
+    child: subprocess.Popen[bytes],
+) -> None:
+    """Design 3: it must not look as if it stood still."""
+    child.kill()
+    child.wait()
+    assert kernel.cpu_time(child.pid) is None
 
 
 def test_a_process_that_is_stopped_is_not_asleep(

@@ -105,8 +105,9 @@ async def test_a_first_byte_delivers_a_connection_with_nothing_read_of_it() -> N
 
 
 async def test_several_ports_are_one_listener() -> None:
-    """Design 1: a server on several addresses; they share what is parked and allowed."""
-    clock, delivered, complaints = Clock(), [], list[str]()
+    """Design 1: a server on several addresses; they share the budget."""
+    clock, complaints = Clock(), list[str]()
+    delivered: list[socket.socket] = []
     socks = [socket.socket(fileno=bind(LOOPBACK)) for _ in range(2)]
     addresses = [sock.getsockname() for sock in socks]
     loop = asyncio.get_running_loop()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pt_bridge.config import Config
-from pt_bridge.held_tunnel import Manners
+from pt_bridge.manners import Manners
 from pt_bridge.tunnels import Tunnels
 from tests.tcp import (
     CLOSE_WAIT,
@@ -121,7 +121,7 @@ async def test_there_is_room_for_many_but_not_for_all_descriptors(
 
 # -- both ends -------------------------------------------------------------------------
 
-MANNERS = Manners(is_ending=lambda: False, is_asleep=lambda: True)
+MANNERS = Manners(is_ending=lambda: False, is_asleep=lambda: True, cpu_time=lambda: 0.0)
 
 
 class Held:
