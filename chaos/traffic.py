@@ -197,7 +197,7 @@ class Traffic:
         finally:
             sock.close()
             del self._open[stream]
-        if kind is Kind.CUT and talk.was_open and ending in (Ending.RESET, Ending.EOF):
+        if kind is Kind.CUT and _is_cut_on_purpose(talk, ending):
             ending = None
         if ending is not None:
             self.failures.append(
@@ -306,6 +306,11 @@ class Traffic:
         loop = asyncio.get_running_loop()
         await loop.sock_sendall(sock, data)
         talk.last = loop.time()
+
+
+def _is_cut_on_purpose(talk: Talk, ending: Ending | None) -> bool:
+    """Tell whether a failure is the service's reset: it may overtake the answer."""
+    return ending is Ending.RESET or (ending is Ending.EOF and talk.was_open)
 
 
 def _request(kind: Kind, stream: int, source: random.Random) -> Request:

@@ -3,15 +3,17 @@
 ========================  ==========================================================
 what happened             which failures it explains
 ========================  ==========================================================
-the client's PT killed    of those that had begun. The standalone route's end in a
-                          reset: an EOF before the announced length is a failure of
-                          the run. Who begins after the death waits for the next PT.
-the server's PT killed,   all, by an EOF, too: obfs4 has no end of its own, so the
-its state deleted with    client's PT closes as for an end that was meant
-it, ss-server killed
+a PT killed, on either    of those that had begun. Who begins after the death waits
+side, the server's state  for the next PT.
+deleted with it or not
+ss-server killed          all: its plugin, and so the server's port, ends with it
 descriptors filled        of those that had not begun: open tunnels go on
 a PT stopped              none: it only takes longer
 ========================  ==========================================================
+
+The standalone route's end in a reset: an EOF before the announced length is a failure
+of the run. Both ends of both PTs are held, so that what ends at the one side is not
+taken for an end that was meant at the other.
 
 Who begins when all is well again is owed all, however soon after. ss-local ends what is
 cut with an EOF, as it ends everything, so on that route a reset is asked of nobody.
@@ -104,15 +106,16 @@ def is_explained(failure: Failure, windows: Iterable[Window]) -> bool:
 def _explains(window: Window, failure: Failure) -> bool:
     if failure.ending not in (Ending.RESET, Ending.EOF):
         return False
-    is_honest = failure.ending is Ending.RESET or window.route is not Route.STANDALONE
+    if failure.ending is Ending.EOF and window.route is Route.STANDALONE:
+        return False
     match window.misdeed:
         case Misdeed.STOP_CLIENT_PT | Misdeed.STOP_SERVER_PT:
             return False
-        case Misdeed.KILL_CLIENT_PT:
-            return is_honest and failure.began <= window.began + NOTICED
+        case Misdeed.KILL_CLIENT_PT | Misdeed.KILL_SERVER_PT | Misdeed.FORGET:
+            return failure.began <= window.began + NOTICED
         case Misdeed.FILL:
-            return is_honest and not failure.was_open
-        case _:
+            return not failure.was_open
+        case Misdeed.KILL_SS_SERVER:
             return True
 
 

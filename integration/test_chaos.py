@@ -130,8 +130,10 @@ def test_nothing_explains_a_wrong_byte_a_closed_port_or_a_hang(
         # A cut transfer looked complete.
         (Misdeed.KILL_CLIENT_PT, Ending.EOF, True, False),
         (Misdeed.KILL_SERVER_PT, Ending.RESET, True, True),
-        (Misdeed.KILL_SERVER_PT, Ending.EOF, True, True),
-        (Misdeed.FORGET, Ending.EOF, True, True),
+        (Misdeed.KILL_SERVER_PT, Ending.RESET, False, True),
+        (Misdeed.KILL_SERVER_PT, Ending.EOF, True, False),
+        (Misdeed.FORGET, Ending.RESET, True, True),
+        (Misdeed.FORGET, Ending.EOF, True, False),
         (Misdeed.FILL, Ending.RESET, False, True),
         (Misdeed.FILL, Ending.EOF, False, False),
         (Misdeed.FILL, Ending.RESET, True, False),
@@ -153,6 +155,8 @@ def test_a_misdeed_explains_what_follows_from_it(
     ("misdeed", "was_open", "explained"),
     [
         (Misdeed.KILL_CLIENT_PT, True, True),
+        (Misdeed.KILL_SERVER_PT, True, True),
+        (Misdeed.FORGET, True, True),
         (Misdeed.KILL_SS_SERVER, True, True),
         (Misdeed.FILL, False, True),
         (Misdeed.FILL, True, False),
@@ -187,17 +191,22 @@ def test_a_misdeed_explains_its_own_route_and_its_own_time() -> None:
 
 
 def test_who_begins_when_all_is_well_again_must_not_fail() -> None:
-    window = _window(Misdeed.KILL_SERVER_PT)
+    window = _window(Misdeed.KILL_SS_SERVER, Route.SHADOWSOCKS)
     for began, explained in (
         (window.ended + NOTICED, True),
         (window.ended + NOTICED + 0.1, False),
     ):
-        failure = dataclasses.replace(OPEN, began=began, at=began + 1.0)
+        failure = dataclasses.replace(
+            OPEN, route=Route.SHADOWSOCKS, began=began, at=began + 1.0
+        )
         assert is_explained(failure, [window]) is explained
 
 
-def test_who_begins_after_the_client_s_pt_died_waits_and_does_not_fail() -> None:
-    window = _window(Misdeed.KILL_CLIENT_PT)
+@pytest.mark.parametrize(
+    "misdeed", [Misdeed.KILL_CLIENT_PT, Misdeed.KILL_SERVER_PT, Misdeed.FORGET]
+)
+def test_who_begins_after_a_pt_died_waits_and_does_not_fail(misdeed: Misdeed) -> None:
+    window = _window(misdeed)
     for began, explained in (
         (window.began + NOTICED, True),
         (window.began + NOTICED + 0.1, False),
