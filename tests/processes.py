@@ -489,7 +489,7 @@ class Bench:
             f"a PT goes on after:\n{program.text}"
         )
         assert not list((self.folder / "tmp").iterdir())
-        assert "Traceback" not in program.text
+        assert "Traceback" not in program.text, program.text
         assert not secrets_in(program.text)
         assert program.output == b""
         return code
