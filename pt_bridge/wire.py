@@ -63,6 +63,7 @@ class Wire:
         "_fed",
         "_is_claimed",
         "_loop",
+        "_pt_was_reset",
         "_timer",
         "_was_told",
         "inward",
@@ -101,6 +102,7 @@ class Wire:
         self._ended = ended
         self._was_told = False
         self._is_claimed = False
+        self._pt_was_reset = False
         self._emptied: Ended | None = None
         self._fed: Ended | None = None
         self._timer = loop.call_later(limit, self._end, Outcome.LATE)
@@ -136,24 +138,21 @@ class Wire:
     def drop(self) -> None:
         """Reset both connections, unless they are closed or a tunnel's."""
         if self.outcome is Outcome.OPEN and self._fed is None:
-            reset(self.leg)
-            reset(self.net)
-            self._end(Outcome.DROPPED)
+            self._end(Outcome.DROPPED, self.leg, self.net)
 
     def _out_ended(self, how: End) -> None:
         if self._emptied is not None:
             self._emptied(how)
             return
+        why = Outcome.NET_ENDED if self.net_has_ended else Outcome.PT_ENDED
         match how:
-            case End.EOF:
+            case End.EOF if not self._pt_was_reset:
                 # As the PT itself closes: what it left unread makes that a reset.
-                self._end(Outcome.NET_ENDED if self.net_has_ended else Outcome.PT_ENDED)
-            case End.SOURCE_RESET:
-                reset(self.net)
-                self._end(Outcome.NET_ENDED if self.net_has_ended else Outcome.PT_ENDED)
+                self._end(why)
+            case End.EOF | End.SOURCE_RESET:
+                self._end(why, self.net)
             case _:
-                reset(self.leg)
-                self._end(Outcome.NET_RESET)
+                self._end(Outcome.NET_RESET, self.leg)
 
     def _in_ended(self, how: End) -> None:
         if self._fed is not None:
@@ -170,9 +169,12 @@ class Wire:
                 else:
                     self._tell_pt()
             case End.SOURCE_RESET:
-                reset(self.leg)
-                self._end(Outcome.NET_RESET)
-            case _:
+                self._end(Outcome.NET_RESET, self.leg)
+            case End.SINK_RESET:
+                # What it has said is on its way, and not all; the kernel tells of the
+                # reset only once.
+                self._pt_was_reset = True
+            case End.SINK_CLOSED:
                 # It takes nothing more; what it has said is on its way, and its end.
                 pass
 
@@ -185,11 +187,14 @@ class Wire:
             HANDSHAKE_LIMIT, self._end, Outcome.NET_ENDED
         )
 
-    def _end(self, outcome: Outcome) -> None:
+    def _end(self, outcome: Outcome, *cut: socket.socket) -> None:
+        """Close both; those that are cut, with a reset."""
         self.outcome = outcome
         self._timer.cancel()
         self.out.stop()
         self.inward.stop()
+        for sock in cut:
+            reset(sock)
         self.leg.close()
         self.net.close()
         self._ended(self)
