@@ -437,6 +437,37 @@ async def test_a_tunnel_may_begin_while_an_end_waits() -> None:
             assert tunnel.emptied == [End.EOF]
 
 
+@pytest.mark.parametrize("is_first", [True, False], ids=["before", "behind"])
+@pytest.mark.parametrize("speaks", [True, False], ids=["speaks", "is silent"])
+async def test_the_end_waits_for_the_tunnel_that_the_pt_has_called_for(
+    *, is_first: bool, speaks: bool
+) -> None:
+    """EO-09: the host may take its time, whether the end comes before or after."""
+    with rig() as r:
+        if speaks:
+            await r.speak()
+        if is_first:
+            r.wire.claim()
+        r.peer.shutdown(socket.SHUT_WR)
+        await r.see_eof()
+        r.wire.claim()
+        r.clock.pass_by(2 * HANDSHAKE_LIMIT)
+        is_late = not (is_first or speaks)
+        assert r.wire.can_be_joined is not is_late
+        assert is_silent(r.pt) is not is_late
+
+
+async def test_a_wire_that_is_claimed_still_tells_of_its_end() -> None:
+    """Wire: whoever waits for the host finds that nobody does any more."""
+    with rig() as r:
+        await r.speak()
+        r.wire.claim()
+        reset(r.peer)
+        assert await r.over() is Outcome.NET_RESET
+        r.wire.claim()
+        assert not r.wire.can_be_joined
+
+
 async def test_the_end_of_a_pt_while_the_peers_waits_is_no_reset() -> None:
     """RL-03: the answer that it gave before is whole."""
     with rig() as r:
