@@ -128,7 +128,8 @@ class HeldTunnel:
         if idle is not None:
             self._timer = loop.call_later(idle, self._check_silence)
         if wire.net_has_ended:
-            self._in_fed(End.EOF)
+            # Not at once: it may be the end of the tunnel, which nobody has yet.
+            loop.call_soon(self._net_had_ended)
 
     def _begin_to_end(self) -> _Ways:
         """Make what only the end of a tunnel needs: most are idle most of the time."""
@@ -204,6 +205,10 @@ class HeldTunnel:
 
     # -- what the pumps tell -----------------------------------------------------------
 
+    def _net_had_ended(self) -> None:
+        if not self._is_leaving:
+            self._in_fed(End.EOF)
+
     def _out_fed(self, how: End) -> None:
         self._was_fed(self._out, how)
 
@@ -242,6 +247,8 @@ class HeldTunnel:
                 self._do(self._closing.exit_ended(passage.way))
             case End.SOURCE_RESET:
                 self._pt_failed(passage)
+            case End.SINK_CLOSED if self._closing.state(passage.way) is State.DONE:
+                self.reset()  # more has come behind what we took for all
             case End.SINK_CLOSED:
                 self._do(self._closing.sink_lost(passage.way))
                 self._check_silence()
