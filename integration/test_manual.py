@@ -35,7 +35,14 @@ def test_the_manual_page_has_every_option_and_transport() -> None:
 def test_the_manual_page_is_installed(tmp_path: Path) -> None:
     """Where man(1) finds it."""
     pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
-    install = ["install", "--no-deps", "--prefix", str(tmp_path), str(ROOT)]
+    install = [
+        "install",
+        "--no-deps",
+        "--ignore-installed",
+        "--prefix",
+        str(tmp_path),
+        str(ROOT),
+    ]
     subprocess.run([*pip, *install], check=True, capture_output=True)
     (page,) = tmp_path.rglob("pt-bridge.1")
     assert page == tmp_path / "share/man/man1/pt-bridge.1"
