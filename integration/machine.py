@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from integration.endpoints import connect, connect_through, free_port
 from integration.programs import (
+    LYREBIRD_FOLDER,
     MARK,
     Program,
     find,
@@ -72,6 +73,14 @@ class Machine:
             "TMPDIR": str(self.temporary),
             MARK: self._mark,
         }
+
+    def with_lyrebird(self) -> dict[str, str]:
+        """Give the same with lyrebird and webtunnel in front of PATH."""
+        for name in ("lyrebird", "webtunnel-server"):
+            find(name, path=LYREBIRD_FOLDER)
+        variables = self.variables()
+        variables["PATH"] = os.pathsep.join([LYREBIRD_FOLDER, variables["PATH"]])
+        return variables
 
     def start(
         self,
@@ -244,6 +253,40 @@ class Machine:
         await_ss_local(client)
         return Chain(server, client, port, socks_port, options)
 
+    def pair(
+        self,
+        far: Address,
+        *,
+        server_options: str = "transport=obfs4;exec=obfs4proxy",
+        client_options: str = ";exec=obfs4proxy",
+        remote: Address | None = None,
+        variables: dict[str, str] | None = None,
+    ) -> Pair:
+        """Start ``pt-bridge server`` and ``pt-bridge client``, with a tunnel between.
+
+        Args:
+            far: the service behind the server.
+            server_options: the server's plugin options.
+            client_options: added to what the server says that clients must use.
+            remote: where the server listens, if that matters.
+            variables: the environment, if not the usual one.
+        """
+        local = ("127.0.0.1", free_port())
+        remote = remote or ("127.0.0.1", free_port())
+        server = self.pt_bridge(
+            "server", server_options, local=far, remote=remote, variables=variables
+        )
+        options = self.client_options(server)
+        client = self.pt_bridge(
+            "client",
+            f"{options}{client_options}",
+            local=local,
+            remote=remote,
+            variables=variables,
+        )
+        client.wait_for("ready: ")
+        return Pair(server, client, local, remote)
+
     def processes(self) -> dict[str, list[psutil.Process]]:
         """Give everything that runs here, by name."""
         found: dict[str, list[psutil.Process]] = {}
@@ -312,6 +355,26 @@ class Chain:
     def connect(self, target: Address) -> socket.socket:
         """Connect to a service through the chain."""
         return connect_through(self.socks_port, target)
+
+
+class Pair:
+    """``pt-bridge client`` and ``pt-bridge server`` with a tunnel between them.
+
+    Attributes:
+        server: ``pt-bridge server``.
+        client: ``pt-bridge client``.
+        local: where the client listens.
+        remote: where the server listens, or its PT.
+    """
+
+    def __init__(
+        self, server: Program, client: Program, local: Address, remote: Address
+    ) -> None:
+        """Take both ends, which are ready."""
+        self.server = server
+        self.client = client
+        self.local = local
+        self.remote = remote
 
 
 def await_ss_server(server: Program) -> None:

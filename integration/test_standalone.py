@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
     import psutil
 
-    from integration.endpoints import Address, Service
-    from integration.machine import Machine
+    from integration.endpoints import Service
+    from integration.machine import Machine, Pair
     from integration.programs import Program
 
 TUNNELS = 100
@@ -37,40 +37,10 @@ UPLOADS = 5  # of each size
 USER, PROXY_PASSWORD = "a-user", "a-proxy-password"
 
 
-class Pair:
-    """A standalone client and server, with a tunnel between them.
-
-    Attributes:
-        server: ``pt-bridge server``.
-        client: ``pt-bridge client``.
-        local: where the client listens.
-        remote: where the server's PT listens.
-    """
-
-    def __init__(self, machine: Machine, service: Service, extra: str = "") -> None:
-        """Start both; `extra` is added to the client's options."""
-        self.local: Address = ("127.0.0.1", free_port())
-        self.remote: Address = ("127.0.0.1", free_port())
-        self.server = machine.pt_bridge(
-            "server",
-            "transport=obfs4;exec=obfs4proxy",
-            local=service.address,
-            remote=self.remote,
-        )
-        options = machine.client_options(self.server)
-        self.client: Program = machine.pt_bridge(
-            "client",
-            f"{options};exec=obfs4proxy{extra}",
-            local=self.local,
-            remote=self.remote,
-        )
-        self.client.wait_for("ready: ")
-
-
 @pytest.fixture
 def pair(machine: Machine, service: Service) -> Pair:
     """Give a client and a server that are ready."""
-    return Pair(machine, service)
+    return machine.pair(service.address)
 
 
 @pytest.fixture
@@ -177,7 +147,9 @@ def test_all_goes_through_the_users_proxy(
     """Issue 2, item 3; PE-07, PE-08: with a user name and a password."""
     machine.secrets.add(PROXY_PASSWORD)
     url = f"socks5://{USER}:{PROXY_PASSWORD}@127.0.0.1:{proxy.port}"
-    pair = Pair(machine, service, f";upstream-proxy={url}")
+    pair = machine.pair(
+        service.address, client_options=f";exec=obfs4proxy;upstream-proxy={url}"
+    )
     with connect(pair.local) as sock:
         assert upload(sock, MIB) == digest(MIB)
     with connect(pair.local) as sock:

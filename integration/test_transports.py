@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,22 +15,13 @@ from integration.endpoints import (
     upload,
 )
 from integration.machine import await_ss_local
-from integration.programs import LYREBIRD_FOLDER, find
+from integration.programs import LYREBIRD_FOLDER
 
 if TYPE_CHECKING:
     from integration.endpoints import Service
     from integration.machine import Machine
 
 LYREBIRD, OBFS4PROXY = "lyrebird", "obfs4proxy"
-
-
-def _with_lyrebird(machine: Machine) -> dict[str, str]:
-    """Put lyrebird and webtunnel in front of PATH."""
-    for name in (LYREBIRD, "webtunnel-server"):
-        find(name, path=LYREBIRD_FOLDER)
-    variables = machine.variables()
-    variables["PATH"] = os.pathsep.join([LYREBIRD_FOLDER, variables["PATH"]])
-    return variables
 
 
 @pytest.mark.parametrize("transport", ["obfs2", "obfs3", "obfs4"])
@@ -76,7 +66,7 @@ def test_obfs4_works_between(
     chain = machine.chain(
         server_options=f"server;transport=obfs4;exec={server_pt}",
         client_options=f";exec={client_pt}",
-        variables=_with_lyrebird(machine),
+        variables=machine.with_lyrebird(),
     )
     for program, pt in ((chain.server, server_pt), (chain.client, client_pt)):
         program.wait_for(f"ready: {pt}, ")
@@ -93,7 +83,7 @@ def test_obfs4_works_between(
 def test_lyrebird_is_taken_first_where_both_are_there(machine: Machine) -> None:
     """demands.md 44: without exec=, by the order of the catalogue."""
     server = machine.ss_server(
-        free_port(), "server;transport=obfs4", variables=_with_lyrebird(machine)
+        free_port(), "server;transport=obfs4", variables=machine.with_lyrebird()
     )
     server.wait_for(f"starting {LYREBIRD_FOLDER}/lyrebird")
     server.wait_for("ready: lyrebird")
@@ -103,7 +93,7 @@ def test_webtunnel_carries_what_it_is_given(machine: Machine, service: Service) 
     """Issue 2, item 3; PF-2 to PF-4: its SMETHOD line names an invented address."""
     port, socks_port = free_port(), free_port()
     url = f"http://127.0.0.1:{port}/a-secret=path"
-    variables = _with_lyrebird(machine)
+    variables = machine.with_lyrebird()
     machine.secrets.add("a-secret=path")
     server = machine.ss_server(
         port, f"server;transport=webtunnel;url={url}", variables=variables
@@ -133,7 +123,7 @@ def test_a_server_may_bring_its_connections_to_us(
     chain = machine.chain(
         server_options=f"server;transport=obfs4;exec={server_pt};hold=plain",
         client_options=f";exec={OBFS4PROXY}",
-        variables=_with_lyrebird(machine),
+        variables=machine.with_lyrebird(),
     )
     with chain.connect(service.address) as sock:
         assert upload(sock, MIB) == digest(MIB)
