@@ -7,6 +7,7 @@ import sys
 from array import array
 
 TCP_CLOSE = 7  # include/net/tcp_states.h; the first byte of TCP_INFO
+SIOCOUTQNSD = 0x894B  # include/uapi/linux/sockios.h
 NO_LINGER = array("i", (1, 0))  # struct linger, socket(7)
 
 
@@ -37,6 +38,14 @@ def half_close(sock: socket.socket) -> None:
         pass
 
 
+def end_both_ways(sock: socket.socket) -> None:
+    """Let both peers of a connection see its end, and leave the socket open."""
+    try:
+        sock.shutdown(socket.SHUT_RDWR)
+    except OSError:  # gone already
+        pass
+
+
 def is_dead(sock: socket.socket) -> bool:
     """Tell whether a TCP connection was reset, though nobody was told yet."""
     try:
@@ -56,6 +65,21 @@ def unsent(sock: socket.socket) -> int:
     ):  # the kernel goes on counting what nobody will take
         return 0
     answer = fcntl.ioctl(sock, termios.TIOCOUTQ, bytes(4))
+    return int.from_bytes(answer, sys.byteorder)
+
+
+def waiting(sock: socket.socket) -> int:
+    """Give how many of the bytes sent have not even left yet.
+
+    Unlike `unsent`, it does not wait for the acknowledgement, which the peer's system
+    may put off for 40 ms.
+    """
+    import fcntl
+
+    try:
+        answer = fcntl.ioctl(sock, SIOCOUTQNSD, bytes(4))
+    except OSError:  # another system
+        return unsent(sock)
     return int.from_bytes(answer, sys.byteorder)
 
 

@@ -100,16 +100,23 @@ class CopyPump:
             self._loop.remove_writer(self._sink.fileno())
             self._rest = None
 
-    def _read(self) -> None:
+    def _receive(self, most: int) -> bytes | None:
+        """Read what the source has; None for nothing, or where that ended us."""
         try:
-            data = self._source.recv(CHUNK)
+            data = self._source.recv(most)
         except (BlockingIOError, InterruptedError):
-            return
+            return None
         except OSError:
             self._end(End.SOURCE_RESET)
-            return
+            return None
         if not data:
             self._end(End.EOF)
+            return None
+        return data
+
+    def _read(self) -> None:
+        data = self._receive(CHUNK)
+        if data is None:
             return
         sent = self._send(data)
         if sent is not None and sent < len(data):

@@ -6,6 +6,7 @@ import contextlib
 from typing import TYPE_CHECKING
 
 from pt_bridge import kernel
+from pt_bridge.greeting import Greeting
 from pt_bridge.held_tunnel import HeldTunnel
 from pt_bridge.log import logger
 from pt_bridge.sock_diag import SockDiag, cannot_tell
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
     from pt_bridge.config import Config
     from pt_bridge.manners import Manners
+    from pt_bridge.pump import Ended
 
 # Descriptors that are not for tunnels: the PT's pipes, the log, the event loop.
 RESERVED_DESCRIPTORS = 32
@@ -138,9 +140,25 @@ class Tunnels:
             self._wires.discard(wire)
             ended(wire)
 
-        wire = Wire(self._loop, leg, net, forget, pump=self._pump)
+        wire = Wire(
+            self._loop,
+            leg,
+            net,
+            forget,
+            pump=self._pump,
+            first_pump=None if self._config.server else self._greeting,
+        )
         self._wires.add(wire)
         return wire
+
+    def _greeting(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        source: socket.socket,
+        sink: socket.socket,
+        ended: Ended,
+    ) -> Greeting:
+        return Greeting(loop, source, sink, ended, sock_diag=self._sock_diag)
 
     def join_held(
         self, near: socket.socket, plain: socket.socket, wire: Wire, manners: Manners

@@ -16,7 +16,8 @@ from __future__ import annotations
 from enum import Enum
 from typing import TYPE_CHECKING
 
-from pt_bridge.connection import half_close, reset
+from pt_bridge.connection import end_both_ways, half_close, reset
+from pt_bridge.greeting import Greeting
 from pt_bridge.pump import CopyPump, End
 
 if TYPE_CHECKING:
@@ -64,6 +65,7 @@ class Wire:
         "_is_claimed",
         "_loop",
         "_pt_was_reset",
+        "_pump",
         "_timer",
         "_was_told",
         "inward",
@@ -83,6 +85,7 @@ class Wire:
         *,
         limit: float = HANDSHAKE_LIMIT,
         pump: PumpMaker = CopyPump,
+        first_pump: PumpMaker | None = None,
     ) -> None:
         """Join the PT with the net, and start to move bytes.
 
@@ -93,6 +96,8 @@ class Wire:
             ended: called once when both are closed, but not once it is a tunnel's.
             limit: how long the PTs may take before there is a tunnel, in seconds.
             pump: makes the pumps, one for each direction.
+            first_pump: makes the inward one that serves until there is a tunnel, where
+                that is another one: a `Greeting`.
         """
         self.leg = leg
         self.net = net
@@ -107,7 +112,8 @@ class Wire:
         self._fed: Ended | None = None
         self._timer = loop.call_later(limit, self._end, Outcome.LATE)
         self.out = pump(loop, leg, net, self._out_ended)
-        self.inward = pump(loop, net, leg, self._in_ended)
+        self._pump = pump
+        self.inward = (first_pump or pump)(loop, net, leg, self._in_ended)
         self.out.start()
         self.inward.start()
 
@@ -125,9 +131,18 @@ class Wire:
         """
         assert self.can_be_joined  # else the caller has not looked
         self._timer.cancel()
+        if isinstance(self.inward, Greeting) and not self.net_has_ended:
+            self._greeted(self.inward)
         # Idle tunnels are many: nothing is kept that is not needed any more.
         del self._timer, self._ended
         self._emptied, self._fed = emptied, fed
+
+    def _greeted(self, greeting: Greeting) -> None:
+        """Let the pump that serves the tunnel take over."""
+        if not greeting.finish():
+            end_both_ways(self.leg)  # which its pumps will tell
+        self.inward = self._pump(self._loop, self.net, self.leg, self._in_ended)
+        self.inward.start()
 
     def claim(self) -> None:
         """Let an EOF wait without limit: the PT has called for the tunnel."""

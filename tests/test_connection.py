@@ -9,12 +9,14 @@ import pytest
 
 from pt_bridge.connection import (
     answer,
+    end_both_ways,
     half_close,
     is_dead,
     prepare,
     reset,
     unread,
     unsent,
+    waiting,
 )
 from tests.tcp import (
     closing,
@@ -80,6 +82,27 @@ async def test_what_the_peer_has_not_taken_is_known() -> None:
         assert 0 < unsent(outer) <= sent
         await read(inner, sent)
         await turn_until(lambda: unsent(outer) == 0)
+
+
+async def test_what_has_not_even_left_is_known() -> None:
+    """Design 3: an acknowledgement may be put off, though all was read long ago."""
+    outer, inner = pair(receive_buffer=4096)
+    with closing((outer, inner)):
+        sent = outer.send(noise(100_000))
+        assert 0 < waiting(outer) < unsent(outer)
+        assert await read(inner, sent) == noise(100_000)[:sent]
+        assert waiting(outer) == 0
+
+
+async def test_a_connection_may_be_ended_both_ways_and_stay_open() -> None:
+    """Wire: whoever watches it hears of the end, as its peer does."""
+    outer, inner = pair()
+    with closing((outer, inner)):
+        end_both_ways(inner)
+        assert await read_to_end(inner) == await read_to_end(outer) == b""
+        reset(outer)
+        wait_for_hangup(inner)
+        end_both_ways(inner)
 
 
 def test_a_connection_that_was_reset_is_known_to_be_dead() -> None:

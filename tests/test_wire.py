@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import socket
 from typing import TYPE_CHECKING, cast
 
 import pytest
 
 from pt_bridge.connection import reset
+from pt_bridge.greeting import Greeting
 from pt_bridge.pump import End
+from pt_bridge.sock_diag import SockDiag
 from pt_bridge.wire import EOF_PATIENCE, HANDSHAKE_LIMIT, Outcome, Wire
 from tests.clock import ClockedLoop
 from tests.pumps import maker
@@ -34,6 +37,8 @@ from tests.tcp import (
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from pt_bridge.pump import PumpMaker
+
 pytestmark = pytest.mark.usefixtures("every_pump")
 
 HELLO, ANSWER, LARGE = noise(1000), noise(2000), noise(150_000)
@@ -44,7 +49,9 @@ MOMENT = 0.001  # seconds, on a clock that only the test moves
 class Rig:
     """A wire, its clock, and the two that use it: ``pt`` and ``peer``."""
 
-    def __init__(self, limit: float, *, is_slow: bool) -> None:
+    def __init__(
+        self, limit: float, *, is_slow: bool, first_pump: PumpMaker | None
+    ) -> None:
         self.loop = asyncio.get_running_loop()
         self.clock = ClockedLoop(self.loop)
         self.pt, leg = self.legs = pair(receive_buffer=200_000 if is_slow else 0)
@@ -59,6 +66,7 @@ class Rig:
             self._ended,
             limit=limit,
             pump=maker.get(),
+            first_pump=first_pump,
         )
 
     def _ended(self, wire: Wire) -> None:
@@ -89,14 +97,20 @@ class Rig:
 
 
 @contextlib.contextmanager
-def rig(*, limit: float = HANDSHAKE_LIMIT, is_slow: bool = False) -> Iterator[Rig]:
+def rig(
+    *,
+    limit: float = HANDSHAKE_LIMIT,
+    is_slow: bool = False,
+    first_pump: PumpMaker | None = None,
+) -> Iterator[Rig]:
     """Build a rig and take it down; see that the loop forgets its sockets.
 
     Args:
         limit: for the handshake.
         is_slow: whether the peer takes little unless it reads, and the leg a lot.
+        first_pump: what the wire is given.
     """
-    built = Rig(limit, is_slow=is_slow)
+    built = Rig(limit, is_slow=is_slow, first_pump=first_pump)
     with closing(built.legs, built.nets):
         descriptors = built.wire.leg.fileno(), built.wire.net.fileno()
         try:
@@ -487,3 +501,66 @@ async def test_a_pt_may_half_close_without_being_cut_off() -> None:
         assert await r.over() is Outcome.PT_ENDED
         assert await read_to_end(r.peer) == b""
         await turn_until(lambda: state(r.pt) != CLOSE_WAIT)
+
+
+@contextlib.contextmanager
+def greeted() -> Iterator[Rig]:
+    """Build a rig of a client's: the other side may speak first."""
+    with SockDiag() as sock_diag:
+        first_pump = functools.partial(Greeting, sock_diag=sock_diag)
+        with rig(first_pump=first_pump) as r:
+            yield r
+
+
+async def be_held_back(r: Rig) -> None:
+    """Wait until all has come, and its last byte waits."""
+    await write(r.peer, ANSWER)
+    await turn_until(lambda: r.wire.inward.is_blocked)
+
+
+async def test_a_greeting_waits_for_a_tunnel_with_its_last_byte() -> None:
+    """Greeting: and everything after it comes as usual."""
+    with greeted() as r:
+        await be_held_back(r)
+        assert await read(r.pt, len(ANSWER) - 1) == ANSWER[:-1]
+        assert is_silent(r.pt)
+        with joined(r) as tunnel:
+            await write(r.peer, LARGE)
+            assert await read(r.pt, 1 + len(LARGE)) == ANSWER[-1:] + LARGE
+            await r.speak()
+            assert (tunnel.emptied, tunnel.fed) == ([], [])
+
+
+async def test_the_end_of_a_greeting_is_told_to_the_tunnel() -> None:
+    """Greeting: it is not read before the last byte was fed."""
+    with greeted() as r:
+        await be_held_back(r)
+        r.peer.shutdown(socket.SHUT_WR)
+        with joined(r) as tunnel:
+            await turn_until(lambda: tunnel.fed)
+            assert tunnel.fed == [End.EOF]
+            assert await read(r.pt, len(ANSWER)) == ANSWER
+            assert not r.wire.net_has_ended
+
+
+async def test_a_greeting_whose_end_came_first_is_not_ended_twice() -> None:
+    """Closing: the tunnel finds that the other side has ended."""
+    with greeted() as r:
+        await r.speak()
+        r.peer.shutdown(socket.SHUT_WR)
+        await r.see_eof()
+        with joined(r) as tunnel:
+            await write(r.pt, ANSWER)
+            assert await read(r.peer, len(ANSWER)) == ANSWER
+            assert tunnel.fed == []
+
+
+async def test_a_tunnel_hears_of_a_pt_that_does_not_take_its_greeting() -> None:
+    """Closing: it has failed then, and so has the tunnel."""
+    with greeted() as r:
+        await be_held_back(r)
+        reset(r.pt)
+        wait_for_hangup(r.wire.leg)
+        with joined(r) as tunnel:
+            await turn_until(lambda: tunnel.emptied)
+            assert tunnel.emptied == [End.EOF]
