@@ -233,7 +233,9 @@ class ClientBridge(Bridge):
             lambda name: self._held_handshake(Address(name, remote.port)),
             proxy=self._proxy,
             reach=lambda: self._reach(remote),
-            make_wire=self._tunnels.wire,
+            make_wire=lambda leg, net, ended: self._tunnels.wire(
+                leg, net, ended, self._manners.is_ending
+            ),
         )
 
     async def _handshake(self, remote: Address) -> Handshake:

@@ -114,7 +114,7 @@ class HeldServerBridge(ServerBridge):
         if leg is not None and self._listener.is_open:
             here = Address(*leg.getsockname())
             self._expected[here] = self._tunnels.wire(
-                leg, net, lambda _: self._wire_ended(here)
+                leg, net, lambda _: self._wire_ended(here), self._manners.is_ending
             )
             return
         if leg is not None:

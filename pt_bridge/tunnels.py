@@ -126,7 +126,11 @@ class Tunnels:
         self._has_opened(tunnel)
 
     def wire(
-        self, leg: socket.socket, net: socket.socket, ended: Callable[[Wire], None]
+        self,
+        leg: socket.socket,
+        net: socket.socket,
+        ended: Callable[[Wire], None],
+        pt_is_ending: Callable[[], bool],
     ) -> Wire:
         """Join a PT's wire side with the net; both sockets are ours now.
 
@@ -134,6 +138,7 @@ class Tunnels:
             leg: the connection to the PT.
             net: the connection to the other machine.
             ended: called if no tunnel began, once both are closed.
+            pt_is_ending: tells whether an EOF from the PT comes from its death.
         """
 
         def forget(wire: Wire) -> None:
@@ -145,6 +150,7 @@ class Tunnels:
             leg,
             net,
             forget,
+            pt_is_ending=pt_is_ending,
             pump=self._pump,
             first_pump=None if self._config.server else self._greeting,
         )

@@ -64,6 +64,7 @@ class Wire:
         "_fed",
         "_is_claimed",
         "_loop",
+        "_pt_is_ending",
         "_pt_was_reset",
         "_pump",
         "_timer",
@@ -83,6 +84,7 @@ class Wire:
         net: socket.socket,
         ended: Callable[[Wire], None],
         *,
+        pt_is_ending: Callable[[], bool],
         limit: float = HANDSHAKE_LIMIT,
         pump: PumpMaker = CopyPump,
         first_pump: PumpMaker | None = None,
@@ -94,6 +96,7 @@ class Wire:
             leg: the connection to the PT, non-blocking.
             net: the connection to the other machine, non-blocking.
             ended: called once when both are closed, but not once it is a tunnel's.
+            pt_is_ending: tells whether an EOF from the PT comes from its death.
             limit: how long the PTs may take before there is a tunnel, in seconds.
             pump: makes the pumps, one for each direction.
             first_pump: makes the inward one that serves until there is a tunnel, where
@@ -108,6 +111,7 @@ class Wire:
         self._was_told = False
         self._is_claimed = False
         self._pt_was_reset = False
+        self._pt_is_ending = pt_is_ending
         self._emptied: Ended | None = None
         self._fed: Ended | None = None
         self._timer = loop.call_later(limit, self._end, Outcome.LATE)
@@ -161,13 +165,20 @@ class Wire:
             return
         why = Outcome.NET_ENDED if self.net_has_ended else Outcome.PT_ENDED
         match how:
-            case End.EOF if not self._pt_was_reset:
+            case End.EOF if not self._has_failed():
                 # As the PT itself closes: what it left unread makes that a reset.
                 self._end(why)
             case End.EOF | End.SOURCE_RESET:
                 self._end(why, self.net)
             case _:
                 self._end(Outcome.NET_RESET, self.leg)
+
+    def _has_failed(self) -> bool:
+        """Tell whether the PT's EOF must not look like the end of an empty answer.
+
+        A client that is let in already would take it for that.
+        """
+        return self._pt_was_reset or self._is_claimed or self._pt_is_ending()
 
     def _in_ended(self, how: End) -> None:
         if self._fed is not None:

@@ -80,7 +80,14 @@ class Rig:
         self.pt = PlayedPt(plain, wire)
         self.manners = manners
         self.endings: list[HeldTunnel] = []
-        self.wire = Wire(loop, self.leg, self.net, _never, pump=maker.get())
+        self.wire = Wire(
+            loop,
+            self.leg,
+            self.net,
+            _never,
+            pt_is_ending=lambda: False,
+            pump=maker.get(),
+        )
         self._join = functools.partial(
             HeldTunnel,
             loop,

@@ -141,7 +141,7 @@ class Held:
         self._near, self._plain = near, plain
         self._tunnels = tunnels
         self.ends = 0
-        self.wire = tunnels.wire(leg, net, self._ended)
+        self.wire = tunnels.wire(leg, net, self._ended, lambda: False)
 
     def _ended(self, wire: Wire) -> None:
         assert wire is self.wire

@@ -59,11 +59,13 @@ class Rig:
             pair(send_buffer=4096, receive_buffer=20_000) if is_slow else pair()
         )
         self.ends: list[Wire] = []
+        self.pt_dies = False
         self.wire = Wire(
             cast("asyncio.AbstractEventLoop", self.clock),
             leg,
             net,
             self._ended,
+            pt_is_ending=lambda: self.pt_dies,
             limit=limit,
             pump=maker.get(),
             first_pump=first_pump,
@@ -229,6 +231,28 @@ async def test_a_reset_by_the_peer_reaches_the_pt() -> None:
         assert await is_reset(r.pt)
         assert await r.over() is Outcome.NET_RESET
         assert not r.wire.can_be_joined
+
+
+async def test_a_pt_that_dies_is_a_reset() -> None:
+    """Design 3: a client that is let in already would see an empty answer."""
+    with rig() as r:
+        await r.speak()
+        r.pt_dies = True
+        r.pt.close()
+        assert await is_reset(r.peer)
+        assert await r.over() is Outcome.PT_ENDED
+
+
+async def test_a_pt_that_gives_up_the_tunnel_that_it_has_called_for_is_a_reset() -> (
+    None
+):
+    """EO-09: where the host is slow, it does after 5 s."""
+    with rig() as r:
+        await r.speak()
+        r.wire.claim()
+        r.pt.close()
+        assert await is_reset(r.peer)
+        assert await r.over() is Outcome.PT_ENDED
 
 
 async def test_a_reset_by_the_pt_reaches_the_peer() -> None:
