@@ -10,25 +10,55 @@ import re
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
 SCRUBBED = "[scrubbed]"
 # Shorter values (iat-mode=0) are no secrets, and would be found everywhere.
 MIN_SECRET = 6
-# What PTs print of arguments that we never saw: a server's own cert, for one.
+# What PTs print of arguments that we never saw: a server's own cert, for one. In
+# options and ARGS, in JSON (`"cert": "..."`), and as Go writes a map (`cert:[...]`).
 SECRET_ARGUMENT = re.compile(
     r"\b(cert|password|private-key|public-key|node-id|drbg-seed|shared-secret"
-    r"|sqscreds|sqsqueue|url)(\\?=[\"']?)(?!\))(?:\\.|[^\s;,\"'\\])+"
+    r"|sqscreds|sqsqueue|url)"
+    r"(\\?=[\"']?+|\\?\"[ ]?:[ ]?\\?\"|:\[?+)"
+    r"(?!\)|\[scrubbed\])(?:\\[^\"']|[^\s;,\"'\\\]])+",
+    re.IGNORECASE,
 )
-USER_INFO = re.compile(r"://[^/\s]+@")
-URL_HOST = re.compile(r"://(?:[^/@\s]*@)?([^/:?#\s]+)")
-IPV4 = re.compile(r"(?<!\d)(?:\d{1,3}\.){3}\d{1,3}(?!\d)")
-IPV6 = re.compile(r"(?<!\w)[0-9A-Fa-f]*:[0-9A-Fa-f.]*:[0-9A-Fa-f:.]*")
+# A word may begin behind an escape, too (`\n`, `\x00`): PTs quote what they got.
+ESCAPED = (
+    r"(?<=\\[abefnrtv])|(?<=\\x[0-9A-Fa-f]{2})|(?<=\\u[0-9A-Fa-f]{4})|(?<=\\[0-7]{3})"
+)
+# obfs4's keys, seeds and cert, by what they look like.
+KEY = re.compile(
+    rf"[0-9A-Fa-f]{{40,}}"
+    rf"|(?:(?<![0-9A-Za-z+/])|{ESCAPED})[0-9A-Za-z+/]{{70}}(?![0-9A-Za-z+/])"
+)
+URL = re.compile(
+    r"://(?:[^/\s]+(@))?(?:(\[[^\]\s]*\]|[\w.%-]+)(:\d+)?([/?#][^\s\"'<>,;\\\]]*)?)?"
+)
+IPV4 = re.compile(r"(?:\d{1,3}\.){3}\d{1,3}")
+IPV6 = re.compile(
+    # First what is quickly seen not to be there.
+    rf"(?=[0-9A-Fa-f]{{0,8}}:)(?:(?<!\w)|{ESCAPED})[0-9A-Fa-f]*:[0-9A-Fa-f.]*:[0-9A-Fa-f:.]*"
+)
 # A text with this many colons is no time of day.
 MANY_COLONS = 5
+# What programs in Go say of names that we never saw: of those that they look up, and of
+# those in a certificate.
+LOOKED_UP = re.compile(r"\b(lookup )(?:[^\s:\[]|\[scrubbed\])+(?=:| on | via )")
+CERTIFICATE = re.compile(r"x509: .*", re.DOTALL)
+IN_CERTIFICATE = re.compile(
+    r'(\bvalid for ).*|(\\?")[^"]*"|(?<![\w-])[\w-]+(?:\.[\w-]+)+', re.DOTALL
+)
+# Host names in an argument's value: those with a dot, and those before a port.
+NAME = re.compile(r"[\w-]+(?:\.[\w-]+)*\.[A-Za-z][\w-]*")
+NAME_AND_PORT = re.compile(r"(?:^|[:/@])([\w-]*[A-Za-z][\w-]*):\d+(?=$|/)")
+# The other parts of a URL that are found alone.
+PATH_AND_QUERY = re.compile(r"://[^/?#]*(/[^?#]*)?(?:[?#](.*))?")
+PERCENT = re.compile(rb"%([0-9A-Fa-f]{2})")
 # C0, C1, line ends, what turns the direction of text around, lone surrogates.
 CONTROL = re.compile(
-    r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
+    r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
 )
 
 
@@ -56,53 +86,127 @@ class Scrubber:
 
         Args:
             secrets: the values of a transport's arguments, passwords: they never get
-                through, however they are escaped; the hosts of URLs are names.
+                through, however they are escaped; the hosts in them are names.
             names: host names, treated like addresses.
         """
-        for secret in [part for each in secrets for part in (each, *each.split(","))]:
-            if len(secret) >= MIN_SECRET:
-                self._secrets |= _spellings(secret)
-            names = [*names, *URL_HOST.findall(secret)]
+        names = list(names)
+        for secret in secrets:
+            # A backslash at its beginning may be an escape.
+            parts = {part.lstrip("\\") for part in _parts(secret)}
+            self._secrets |= {part for part in parts if len(part) >= MIN_SECRET}
+            names += [*NAME.findall(secret), *NAME_AND_PORT.findall(secret)]
         if self._addresses:
-            self._names |= {name for name in names if name and name != "localhost"}
-        patterns = [re.escape(text) for text in self._secrets]
-        patterns += [rf"(?<![\w-]){re.escape(name)}(?![\w-])" for name in self._names]
+            for name in names:
+                self._names |= _spellings(name)
+        patterns = [(text, _escaped_anyhow(text)) for text in self._secrets]
+        patterns += [
+            (name, rf"(?:(?<![\w-])|{ESCAPED}){re.escape(name)}(?![\w-])")
+            for name in self._names
+        ]
         # The longest first: one secret may begin with another.
+        patterns.sort(key=lambda pattern: len(pattern[0]), reverse=True)
+        # And first a look at the next letter, which is quick.
+        first = "".join({re.escape(text[0]) for text, _ in patterns})
+        anything = "|".join(pattern for _, pattern in patterns)
         self._known = re.compile(
-            "|".join(sorted(patterns, key=len, reverse=True)) or r"(?!)", re.IGNORECASE
+            rf"(?=[{first}%\\])(?:{anything})" if patterns else r"(?!)", re.IGNORECASE
         )
 
     def __call__(self, text: str) -> str:
         """Give the text without secrets and, unless told otherwise, addresses."""
         text = self._known.sub(SCRUBBED, text)
         text = SECRET_ARGUMENT.sub(rf"\1\2{SCRUBBED}", text)
-        text = USER_INFO.sub(f"://{SCRUBBED}@", text)
+        text = KEY.sub(SCRUBBED, text)
+        text = URL.sub(self._scrub_url, text)
         if self._addresses:
+            text = CERTIFICATE.sub(_scrub_certificate, text)
             text = IPV6.sub(_scrub_ipv6, text)
             text = IPV4.sub(_scrub_ipv4, text)
+            text = LOOKED_UP.sub(rf"\1{SCRUBBED}", text)
         return text
 
+    def _scrub_url(self, match: re.Match[str]) -> str:
+        """Leave the port of a URL, and the host where that may be seen."""
+        at, host, port, rest = match.groups(default="")
+        user = f"{SCRUBBED}@" if at else ""
+        if host and self._addresses and not _tells_nothing(host.strip("[]")):
+            host = SCRUBBED
+        if len(rest) > 1:
+            rest = f"{rest[0]}{SCRUBBED}"
+        return f"://{user}{host}{port}{rest}"
 
-def _spellings(secret: str) -> set[str]:
-    """Give a secret as it is, and as options, SOCKS, ARGS and TOR_PT_* escape it.
 
-    In options, and where tor writes them, a value's '=' may stand bare.
+def _parts(secret: str) -> Iterator[str]:
+    """Give what of a value may be found alone: of a list, of a URL; and unquoted."""
+    for part in (secret, *secret.split(",")):
+        for each in (part, _unquoted(part)):
+            yield each
+            if url := PATH_AND_QUERY.search(each):
+                yield (url[1] or "").rstrip("/")
+                yield url[2] or ""
+
+
+def _unquoted(text: str) -> str:
+    data = text.encode("utf-8", "surrogateescape")
+    data = PERCENT.sub(lambda match: bytes.fromhex(match[1].decode()), data)
+    return data.decode("utf-8", "surrogateescape")
+
+
+def _escaped_anyhow(secret: str) -> str:
+    r"""Make a pattern for a secret in any escaping.
+
+    Options, SOCKS, ARGS and TOR_PT_* put backslashes before this or that, JSON, Python
+    and Go quote, URLs have ``%40``, goptlib ``\100``; and one does so upon another.
     """
-    return {
-        secret,
-        *(
-            re.sub(rf"([{special}])", r"\\\1", secret)
-            for special in (r"\\=;", r"\\;", r"\\=,", r"\\:;", r"\\:;=")
-        ),
-    }
+    pattern, before, at_least_one = "", "", r"\\"
+    for character in secret:
+        code = ord(character)
+        as_number = rf"{at_least_one}(?:x{code:02x}|u{code:04x}|{code:03o})|%{code:02x}"
+        if character.isalnum():
+            pattern += character
+        elif character != "\\":
+            pattern += rf"(?:{before}{re.escape(character)}|{as_number})"
+        elif before:
+            pattern += rf"(?:{as_number}|\\++)"
+        # Possessive, so that no long row of backslashes is gone through twice.
+        before, at_least_one = "" if character == "\\" else r"\\*+", r"\\++"
+    return pattern
+
+
+def _spellings(name: str) -> set[str]:
+    """Give a host name with letters of all scripts, and as the DNS has it."""
+    name = name.strip(".").lower()
+    if not name or name == "localhost" or ":" in name or IPV4.fullmatch(name):
+        return set()
+    try:
+        dns = name.encode("idna").decode() if not name.isascii() else name
+        other = dns.encode().decode("idna") if "xn--" in dns else dns
+    except UnicodeError:  # no name of the DNS
+        dns = other = name
+    return {name, dns, other}
+
+
+def _tells_nothing(host: str) -> bool:
+    try:
+        ip = ipaddress.ip_address(host)
+    except ValueError:
+        return host == "localhost"
+    inner = (ip.version == 6 and ip.ipv4_mapped) or ip
+    return inner.is_loopback or inner.is_unspecified
+
+
+def _scrub_certificate(match: re.Match[str]) -> str:
+    return IN_CERTIFICATE.sub(_scrub_in_certificate, match[0])
+
+
+def _scrub_in_certificate(match: re.Match[str]) -> str:
+    before, quote = match.groups(default="")
+    return f"{before}{quote}{SCRUBBED}{quote}"
 
 
 def _scrub_ipv4(match: re.Match[str]) -> str:
-    try:
-        ip = ipaddress.IPv4Address(match[0])
-    except ValueError:  # 300.1.1.1, or leading zeros: better safe
-        return SCRUBBED
-    return match[0] if ip.is_loopback or ip.is_unspecified else SCRUBBED
+    # Others are 300.1.1.1, or have leading zeros: better safe.
+    return match[0] if _tells_nothing(match[0]) else SCRUBBED
 
 
 def _scrub_ipv6(match: re.Match[str]) -> str:
@@ -112,9 +216,8 @@ def _scrub_ipv6(match: re.Match[str]) -> str:
         token = token[:-1]
     rest = match[0][len(token) :]
     try:
-        ip = ipaddress.IPv6Address(token)
+        ipaddress.IPv6Address(token)
     except ValueError:
         looks_like_one = "::" in token or token.count(":") >= MANY_COLONS
         return SCRUBBED + rest if looks_like_one else match[0]
-    inner = ip.ipv4_mapped or ip
-    return match[0] if inner.is_loopback or inner.is_unspecified else SCRUBBED + rest
+    return match[0] if _tells_nothing(token) else SCRUBBED + rest

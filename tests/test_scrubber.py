@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import ipaddress
+import json
 import re
+import time
+from urllib.parse import quote
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pt_bridge.protocol.args import encode_client, encode_server
+from pt_bridge.protocol.messages import MAX_LINE
 from pt_bridge.protocol.options import serialize
 from pt_bridge.scrubber import MIN_SECRET, Scrubber, one_line
 
 GONE = "[scrubbed]"
+# So long may a line of 64 KiB take on a busy machine (seconds of our own work).
+QUICK = 3.0
 
 
 @pytest.mark.parametrize(
@@ -28,6 +34,9 @@ GONE = "[scrubbed]"
         ("300.1.1.1", GONE),
         ("010.000.000.007", GONE),
         ("10.0.0.1 192.168.1.1", f"{GONE} {GONE}"),
+        (r'"\n198.51.100.7"', rf'"\n{GONE}"'),
+        (r"\x80198.51.100.7", rf"\x80{GONE}"),
+        ("80198.51.100.7", f"80{GONE}"),
     ],
 )
 def test_ipv4_addresses_go(text: str, scrubbed: str) -> None:
@@ -64,6 +73,9 @@ def test_ipv4_addresses_go(text: str, scrubbed: str) -> None:
         "from={} to {}%eth0",
         "a\t{}\tb",
         "{}/64",
+        r"'\n{}'",
+        r"'\x00{}'",
+        r"'\u0000{}'",
     ],
 )
 def test_ipv6_addresses_go_in_all_spellings(address: str, sentence: str) -> None:
@@ -104,7 +116,8 @@ def test_what_is_nearly_an_ipv6_address_goes_too(text: str) -> None:
         "std::string",
         "a:b",
         "error: a: b: c",
-        "https://example.com/path",
+        "https://",
+        "https://localhost:80/",
         "",
     ],
 )
@@ -128,8 +141,18 @@ NASTY = r"ab=cd;ef\gh:ij,kl=="
         encode_server("obfs4", [("own", NASTY)]).partition("=")[2],
         re.sub(r"([\\=,])", r"\\\1", NASTY),
         re.sub(r"([\\;])", r"\\\1", NASTY),
+        repr(serialize([("own", NASTY)]))[1:-1].partition("=")[2],
+        json.dumps(encode_server("obfs4", [("own", NASTY)]))[1:-1].partition("=")[2],
+        quote(NASTY),
+        quote(NASTY, safe="=;").lower(),
+        re.sub(r"\W", lambda each: f"\\{ord(each[0]):03o}", NASTY),
+        re.sub(r"\W", lambda each: f"\\u{ord(each[0]):04x}", NASTY),
+        re.sub(r"\W", lambda each: f"\\x{ord(each[0]):02X}", NASTY),
     ],
-    ids=["plain", "upper", "options", "SOCKS", "TOR_PT", "ARGS", "bare ="],
+    ids=[
+        *("plain", "upper", "options", "SOCKS", "TOR_PT", "ARGS", "bare ="),
+        *("Python", "JSON", "URL", "half a URL", "octal", "Unicode", "hexadecimal"),
+    ],
 )
 @pytest.mark.parametrize("addresses", [True, False])
 def test_a_secret_goes_however_it_is_escaped(spelled: str, *, addresses: bool) -> None:
@@ -137,6 +160,30 @@ def test_a_secret_goes_however_it_is_escaped(spelled: str, *, addresses: bool) -
     scrub = Scrubber(addresses=addresses)
     scrub.add(secrets=[NASTY])
     assert scrub(f"own={spelled} and so on") == f"own={GONE} and so on"
+
+
+def test_a_password_that_stood_in_a_url_goes_as_it_is_meant() -> None:
+    """SE-05: an HTTP proxy may say it back in the reason for its 407."""
+    scrub = Scrubber(addresses=False)
+    scrub.add(secrets=["p%40sS%3Aw%2Ford", "1000%\udcff"])
+    for spelled in (
+        "p@sS:w/ord",
+        "p%40sS:w%2ford",
+        "p%40sS%3Aw%2Ford",
+        "p%2540sS%253Aw%252Ford",
+    ):
+        assert scrub(f"407 bad {spelled}.") == f"407 bad {GONE}."
+    assert scrub("1000%\udcff") == GONE
+
+
+def test_nothing_but_backslashes_is_no_secret() -> None:
+    """SE-05: nor does it matter how many there are before a secret, and in it."""
+    scrub = Scrubber()
+    scrub.add(secrets=["\\" * MIN_SECRET, r"\\hunter2", r"cor\\\rect"])
+    text = "\\" * MIN_SECRET
+    assert scrub(text) == text
+    assert scrub("hunter2") == GONE
+    assert scrub(r"cor\\\\\\rect") == scrub(r"cor\rect") == GONE
 
 
 def test_a_secret_that_begins_with_another_goes_whole() -> None:
@@ -169,6 +216,13 @@ def test_a_short_value_is_no_secret() -> None:
         ("node-id=1 drbg-seed=2", f"node-id={GONE} drbg-seed={GONE}"),
         ("shared-secret=z sqscreds=q", f"shared-secret={GONE} sqscreds={GONE}"),
         ("url=https://e.com/path?a=b x", f"url={GONE} x"),
+        ('{"cert":"AbC", "iat-mode":0}', f'{{"cert":"{GONE}", "iat-mode":0}}'),
+        ('{"password": "AbC"}', f'{{"password": "{GONE}"}}'),
+        (r"{\"node-id\": \"AbC\"}", rf"{{\"node-id\": \"{GONE}\"}}"),
+        ("map[cert:[AbC] iat-mode:[0]]", f"map[cert:[{GONE}] iat-mode:[0]]"),
+        ("obfs4:private-key=AbC;", f"obfs4:private-key={GONE};"),
+        ("Password=AbC PRIVATE-KEY=x", f"Password={GONE} PRIVATE-KEY={GONE}"),
+        ("bad password: none was given", "bad password: none was given"),
         ("concert=Mozart", "concert=Mozart"),
         ("copy cert= here", "copy cert= here"),
     ],
@@ -181,11 +235,29 @@ def test_arguments_that_we_never_saw_go_by_their_names(
 
 
 @pytest.mark.parametrize(
+    "key",
+    [
+        "9f3b7a1d5c8e62400123456789abcdef01234567",
+        "9F3B7A1D5C8E62400123456789ABCDEF01234567" * 2,
+        "QxVkZwJyPl+Mn/" * 5,
+    ],
+    ids=["node-id", "upper case", "cert"],
+)
+def test_keys_that_we_never_saw_go_by_what_they_look_like(key: str) -> None:
+    """SE-05: obfs4's own, in words that we do not know."""
+    scrub = Scrubber(addresses=False)
+    for sentence in ("the seed is {}.", '"\\n{}"', "({})"):
+        assert scrub(sentence.format(key)) == sentence.format(GONE)
+
+
+@pytest.mark.parametrize(
     ("text", "scrubbed"),
     [
         ("socks5://user:pass@proxy:1080", f"socks5://{GONE}@proxy:1080"),
         ("http://u:p@ss@127.0.0.1:8080/", f"http://{GONE}@127.0.0.1:8080/"),
-        ("https://example.com/@home", "https://example.com/@home"),
+        ("https://example.com/@home", f"https://example.com/{GONE}"),
+        ("https://example.com/", "https://example.com/"),
+        ("https://example.com?a=b c", f"https://example.com?{GONE} c"),
         ("user@host", "user@host"),
     ],
 )
@@ -219,6 +291,90 @@ def test_host_names_go_as_whole_names_in_any_case(text: str, scrubbed: str) -> N
         secrets=["https://front.example/path", "http://localhost:8080/"],
     )
     assert scrub(text) == scrubbed
+
+
+@pytest.mark.parametrize(
+    ("name", "spelled"),
+    [
+        ("bridge.example.", "bridge.example"),
+        ("BRIDGE.example", "bridge.EXAMPLE."),
+        ("br\u00fccke.example", "xn--brcke-lva.example"),
+        ("xn--brcke-lva.example", "BR\u00dcCKE.example"),
+        ("bridge", "bridge"),
+        ("\u00fc" * 64, "\u00fc" * 64),
+        ("xn--\u00fc", "xn--\u00fc"),
+    ],
+)
+@pytest.mark.parametrize(
+    "sentence", ["{} is down", r'"\n{}"', r"'\x00{}'", "lookup {}: no such host"]
+)
+def test_a_name_goes_however_it_is_spelt(
+    name: str, spelled: str, sentence: str
+) -> None:
+    """SE-06: with and without the last dot, in the DNS's letters and in others."""
+    scrub = Scrubber()
+    scrub.add(names=[name])
+    told = scrub(sentence.format(spelled))
+    assert told.replace(f"{GONE}.", GONE) == sentence.format(GONE)
+
+
+def test_a_loopback_address_is_no_name() -> None:
+    """SE-06: SS_REMOTE_HOST in a test, or behind another tunnel."""
+    scrub = Scrubber()
+    scrub.add(names=["127.0.0.1", "::1", ""])
+    assert scrub("127.0.0.1:80 [::1]:80") == "127.0.0.1:80 [::1]:80"
+
+
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [
+        ("bridge.example:443", "lookup bridge.example: no such host"),
+        ("bridge:443", "no route to bridge"),
+        ("stun:bridge.example:3478,stun:x.example:1", "bridge.example is down"),
+        ("stun:a.example:3478,stun:bridge:3478", "bridge is down"),
+        ("front.example,bridge.example", "bridge.example is down"),
+        ("https://u@bridge:8443/path", "bridge is down"),
+        ("https://bridge.example/s3cret/", "GET /s3cret: 404"),
+        ("https://bridge.example/s3cret?token=1", "GET /s3cret?token=2: 404"),
+        ("https://bridge.example/?token=1", "'token=1' is unknown"),
+        ("https://bridge.example/s3%2Fcret", "GET /s3/cret: 404"),
+    ],
+)
+def test_parts_of_a_value_are_found_alone(value: str, told: str) -> None:
+    """SE-05, SE-06: `addr`, `ice` and `fronts` hold names, `url` a path, too."""
+    scrub = Scrubber()
+    scrub.add(secrets=[value])
+    assert GONE in scrub(told)
+    for part in ("bridge", "s3", "cret", "token=1"):
+        assert part not in scrub(told)
+
+
+@pytest.mark.parametrize(
+    ("text", "scrubbed"),
+    [
+        ("Get https://a.example:8443/path: EOF", f"Get https://{GONE}:8443/{GONE} EOF"),
+        ('"https://a.example/"', f'"https://{GONE}/"'),
+        ("https://127.0.0.1:80/path", f"https://127.0.0.1:80/{GONE}"),
+        ("https://[::1]:80/", "https://[::1]:80/"),
+        ("https://[2001:db8::1]:80/", f"https://{GONE}:80/"),
+        ("lookup a.example on 127.0.0.53:53: x", f"lookup {GONE} on 127.0.0.53:53: x"),
+        ("lookup a.example.: no such host", f"lookup {GONE}: no such host"),
+        ("a lookup error for it", "a lookup error for it"),
+        (
+            "x509: certificate is valid for a.example, b, not c.example",
+            f"x509: certificate is valid for {GONE}",
+        ),
+        (
+            'x509: signed by unknown authority ("The CA of a.example") of b.example',
+            f'x509: signed by unknown authority ("{GONE}") of {GONE}',
+        ),
+    ],
+)
+def test_names_that_we_never_saw_go_where_programs_in_go_tell_them(
+    text: str, scrubbed: str
+) -> None:
+    """SE-06: what a server's certificate is for, where it redirects to."""
+    assert Scrubber()(text) == scrubbed
 
 
 def test_what_is_learned_later_counts_too() -> None:
@@ -282,6 +438,22 @@ def test_scrubbing_never_fails(text: str) -> None:
     assert scrub(once) == once
 
 
+# What PTs and their peers can make us scrub: a line of 64 KiB.
+LINES = [":", "1.", "a.", "1:", "://", "://a@", "://" + "a" * 20, "\\", "\\\\=", "%"]
+LINES += ["cert=", "lookup ", "x509: ", 'x509: "', "0", "+", "ab=", "a-b.", "x" * 99]
+
+
+@pytest.mark.parametrize("text", LINES)
+def test_no_line_takes_long(text: str) -> None:
+    """SE-10: not the square of its length, which would be minutes."""
+    scrub = Scrubber()
+    scrub.add(secrets=[NASTY, r"\\\\=\\\\", "ab=ab=ab=ab"], names=["a-b.example"])
+    line = f"x509: {text * (MAX_LINE // len(text))}!"
+    before = time.process_time()
+    scrub(line)
+    assert time.process_time() - before < QUICK
+
+
 # one_line
 
 
@@ -291,6 +463,11 @@ def test_one_line_is_one_line(text: str) -> None:
     line = one_line(text)
     assert len(line.splitlines()) <= 1
     line.encode()
+
+
+def test_what_turns_a_text_around_is_escaped() -> None:
+    """SE-08: all of Unicode's bidirectional controls."""
+    assert one_line("\u061c\u200f\u202e\u2066") == r"\u061c\u200f\u202e\u2066"
 
 
 def test_what_is_no_control_character_stays() -> None:
