@@ -40,6 +40,7 @@ NAME_CHARACTERS = frozenset(
     "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-"
 )
 MAX_SHOWN = 24
+HIDDEN = "..."
 # The ports of URLs that name none.
 URL_PORTS = {"https": 443, "http": 80}
 
@@ -61,9 +62,12 @@ def read(option: Option) -> tuple[str, str]:
     if key == option.key and key not in KNOWN:
         _check_not_ours(key, option.column)
     if option.value is None:
+        # Whatever it is, it may be a value that has lost its name.
+        name = _name_at_start(option.key)
+        named = name if _is_like_a_name_of_ours(name) else HIDDEN
         raise OptionsError(
-            f"'{shown(option.key)}' at column {option.column} needs a '=' and a value "
-            f"behind it{did_you_mean(key, OURS)}"
+            f"'{named}' at column {option.column} needs a '=' and a value behind it"
+            f"{did_you_mean(key, OURS)}"
         )
     if not is_printable(option.value):
         raise OptionsError(
@@ -144,11 +148,21 @@ def warnings(
 
 def shown(key: str) -> str:
     """Give as much of a key as is surely a name, or "...": the rest may be a secret."""
+    name = _name_at_start(key)
+    return name if name == key or _is_like_a_name_of_ours(name) else HIDDEN
+
+
+def _name_at_start(key: str) -> str:
     end = next(
         (i for i, character in enumerate(key) if character not in NAME_CHARACTERS),
         len(key),
     )
-    return key[:end] if 0 < end <= MAX_SHOWN else "..."
+    return key[:end] if 0 < end <= MAX_SHOWN else HIDDEN
+
+
+def _is_like_a_name_of_ours(name: str) -> bool:
+    """Tell a name with something behind it from the start of a cert."""
+    return bool(_nearest(name.removeprefix(ARGUMENT_PREFIX), {*KNOWN, *OURS}, SIMILAR))
 
 
 def did_you_mean(key: str, known: Collection[str]) -> str:

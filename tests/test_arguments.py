@@ -201,8 +201,10 @@ def test_a_blank_beside_a_name_that_nobody_knows_stays(key: str) -> None:
         (f"cert: {SECRET}", "cert", ""),
         (f"arg-cert:{SECRET}", "arg-cert", ""),
         (f"upstream-proxy:socks5://u:{SECRET}@h:1", "upstream-proxy", ""),
-        (f"https://e.example/{SECRET}", "https", ""),
+        (f"https://e.example/{SECRET}", "...", ""),
         (f"'{SECRET}'", "...", ""),
+        ("hunter2", "...", ""),
+        ("Mq5iT3+WgO1/8fC9j", "...", ""),
     ],
 )
 def test_an_argument_without_a_value_is_refused(
@@ -483,6 +485,9 @@ def test_a_strange_argument_is_shown_only_as_far_as_it_is_a_name() -> None:
         (f'"{SECRET}"', "..."),
         (f"ä{SECRET}", "..."),
         ("", "..."),
+        ("Mq5iT3+WgO1/8fC9j", "..."),
+        ("ss@heron.example:1080", "..."),
+        ("crt:" + SECRET, "crt"),
         ("x" * MAX_SHOWN, "x" * MAX_SHOWN),
         ("x" * (MAX_SHOWN + 1), "..."),
     ],
