@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 STARTED = time.monotonic()
 BUG = 70  # EX_SOFTWARE
+BUG_TEXT = "internal error: please report the lines above"
 PRIVATE_UMASK = 0o077
 # shadowsocks-libev listens for its plugin's end only a while after it has started it
 # (conformance HQ-02): how long after our own start an error may end us (seconds).
@@ -35,7 +36,10 @@ HOST_ARGUMENTS = (["-V"],)
 
 def main() -> int:
     """Run pt-bridge; give its exit code (see the README's table)."""
-    code = _main()
+    try:
+        code = _main()
+    except Exception as error:
+        code = _fail_by_a_bug(error)
     # The interpreter restores what signals do by default, and then takes its time.
     from pt_bridge import signals
 
@@ -104,8 +108,7 @@ def _run(config: Config, ports: list[int]) -> int:
         failure, code = error, error.exit_code
     except Exception:
         log.logger.exception("a bug in pt-bridge")
-        failure = PtBridgeError("internal error: please report the lines above")
-        code = BUG
+        failure, code = PtBridgeError(BUG_TEXT), BUG
     finally:
         # Our end takes a moment.
         _stop_at_once_when_asked()
@@ -166,11 +169,11 @@ def _scrubber(config: Config | None) -> Scrubber:
     scrub = Scrubber(addresses=config is None or not config.unsafe_logging)
     if config is not None:
         secrets = [value for _, value in config.arguments]
-        names = list(config.remote_hosts)
+        names = [*config.remote_hosts, config.local.host]
         if config.upstream_proxy is not None:
             secrets += config.upstream_proxy.credentials
             names.append(config.upstream_proxy.address.host)
-        scrub.add(secrets=secrets, names=[n for n in names if ":" not in n])
+        scrub.add(secrets=secrets, names=names)
     return scrub
 
 
@@ -208,3 +211,21 @@ def _fail(
     if config is None or config.plugin:
         time.sleep(max(0.0, STARTED + MIN_LIFE - time.monotonic()))
     return code
+
+
+def _fail_by_a_bug(error: Exception) -> int:
+    """Say what nobody has foreseen where there is no log yet; give the exit code."""
+    import traceback
+
+    from pt_bridge.log import say
+    from pt_bridge.scrubber import Scrubber, one_line
+
+    # Nobody can tell what of all that was given to us is a secret.
+    given = sys.argv[1:]
+    given += [f"{k}={v}" for k, v in os.environ.items() if k.startswith("SS_")]
+    options = [option for text in given for option in text.split(";")]
+    scrub = Scrubber()
+    scrub.add(secrets=[part for each in options for part in each.split("=")[1:]])
+    text = "".join(traceback.format_exception(error))
+    say(one_line(scrub(f"pt-bridge: error: a bug in pt-bridge\n{text}")))
+    return _fail(PtBridgeError(BUG_TEXT), BUG, None)

@@ -12,6 +12,8 @@ import logging
 import os
 import select
 import stat
+import sys
+import threading
 from typing import TYPE_CHECKING
 
 from pt_bridge.errors import StateError
@@ -145,7 +147,9 @@ class FileHandler(DescriptorHandler):
 
 
 def start(level: str, transport: str, scrub: Callable[[str], str]) -> None:
-    """Send everything that is logged, other libraries' records included, to stderr.
+    """Send everything that is logged to stderr, and what would go there by itself.
+
+    Other libraries' records, Python's warnings, exceptions that end a thread.
 
     Args:
         level: one of `own_options.LOG_LEVELS`.
@@ -153,9 +157,20 @@ def start(level: str, transport: str, scrub: Callable[[str], str]) -> None:
         scrub: what takes secrets and addresses out.
     """
     logging.raiseExceptions = False
+    logging.captureWarnings(True)
+    threading.excepthook = _log_thread
+    sys.unraisablehook = _log_unraisable
     root = logging.getLogger()
     root.setLevel(level.upper())
     _add(root, DescriptorHandler(open_stderr()), transport, scrub)
+
+
+def _log_thread(failure: threading.ExceptHookArgs) -> None:
+    logger.error("a bug ended a thread", exc_info=failure.exc_value)
+
+
+def _log_unraisable(failure: sys.UnraisableHookArgs) -> None:
+    logger.error("a bug was met where nobody hears of it", exc_info=failure.exc_value)
 
 
 def add_file(path: str, transport: str, scrub: Callable[[str], str]) -> None:
@@ -174,6 +189,9 @@ def report(text: str) -> None:
 
 def stop() -> None:
     """Take back what `start` and `add_file` did."""
+    logging.captureWarnings(False)
+    threading.excepthook = threading.__excepthook__
+    sys.unraisablehook = sys.__unraisablehook__
     root = logging.getLogger()
     for handler in root.handlers[:]:
         if isinstance(handler, DescriptorHandler):

@@ -541,6 +541,38 @@ def test_what_nobody_foresaw_is_an_internal_error(bench: Bench) -> None:
     assert SECRET not in program.text
 
 
+# psutil is asked who holds a port, and this one tells all that it was given.
+BROKEN_LIBRARY = """\
+import os, sys
+raise RuntimeError(f"{sys.argv!r} {dict(os.environ)!r}")
+"""
+
+
+@pytest.mark.parametrize("by_hand", [False, True], ids=["plugin", "by hand"])
+def test_a_traceback_from_before_there_is_a_log_is_scrubbed(
+    bench: Bench, *, by_hand: bool
+) -> None:
+    """ER-06, SE-05, SE-06: a library is broken, and the port is in use."""
+    target = "heron.example"
+    bench.variables["PYTHONPATH"] = str(bench.folder)
+    (bench.folder / "psutil.py").write_text(BROKEN_LIBRARY)
+    bench.listen(port=bench.port)
+    if by_hand:
+        program = bench.standalone(
+            *("client", f"--local=127.0.0.1:{bench.port}", f"--remote={target}:443"),
+            f"--plugin-opts={CLIENT_OPTIONS}",
+        )
+    else:
+        program = bench.client((target, 443))
+    assert program.wait() == 70
+    first, last = program.lines
+    assert first.startswith("pt-bridge: error: a bug in pt-bridge\\nTraceback")
+    assert "RuntimeError: [" in first
+    assert last == "pt-bridge: error: internal error: please report the lines above"
+    assert SECRET not in program.text
+    assert target not in program.text
+
+
 # -- what it says ----------------------------------------------------------------------
 
 

@@ -8,6 +8,8 @@ import select
 import socket
 import stat
 import sys
+import threading
+import warnings
 from typing import TYPE_CHECKING
 
 import pytest
@@ -27,7 +29,7 @@ from pt_bridge.own_options import LOG_LEVELS
 from pt_bridge.scrubber import Scrubber
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 SECRET = "SecretOfThe/Server+Cert"
@@ -273,6 +275,53 @@ def test_a_log_file_that_cannot_be_written_is_an_error(path: str) -> None:
     """ER-08: the path, and the errno's text."""
     with pytest.raises(StateError, match=f"cannot write the log file {path}: "):
         FileHandler(path)
+
+
+def in_a_thread(function: Callable[[], None]) -> None:
+    thread = threading.Thread(target=function)
+    thread.start()
+    thread.join()
+
+
+def fail() -> None:
+    raise ValueError(f"cert={SECRET} of 198.51.100.7")
+
+
+class Failing:
+    """What cannot be forgotten without a word."""
+
+    def __del__(self) -> None:
+        fail()
+
+
+def test_what_python_itself_would_print_is_scrubbed_too(
+    scrub: Scrubber, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """SE-05, SE-06: warnings, and exceptions that nobody is there to catch."""
+    log.start("info", "obfs4", scrub)
+    with warnings.catch_warnings():  # else pytest makes it an error
+        warnings.simplefilter("always")
+        warnings.warn(f"{SECRET} of 198.51.100.7", stacklevel=1)
+    in_a_thread(fail)
+    Failing()
+    lines = capfd.readouterr().err.splitlines()
+    assert len(lines) == 3
+    for line, text in zip(
+        lines, ("UserWarning", "a thread", "nobody hears"), strict=True
+    ):
+        assert line.startswith("pt-bridge[obfs4]: ")
+        assert text in line
+        assert "[scrubbed] of [scrubbed]" in line
+        assert SECRET not in line
+        assert "198.51.100.7" not in line
+
+
+def test_stopping_gives_python_its_own_ways_back(scrub: Scrubber) -> None:
+    """RL-10: for what comes after us in the same process."""
+    log.start("info", "obfs4", scrub)
+    log.stop()
+    assert threading.excepthook is threading.__excepthook__
+    assert sys.unraisablehook is sys.__unraisablehook__
 
 
 def test_stopping_takes_nothing_away_but_our_own_handlers(scrub: Scrubber) -> None:
