@@ -16,6 +16,11 @@ if TYPE_CHECKING:
 
 SLOW = "wrong_cert"
 
+# What they assert is to be explained, too.
+pytest.register_assert_rewrite(
+    "integration.client_mishaps", "integration.scene", "integration.server_mishaps"
+)
+
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -29,8 +29,9 @@ if TYPE_CHECKING:
     import psutil
 
     from integration.endpoints import Address
+    from integration.internet import Site
 
-PASSWORD = "the-password-of-shadowsocks"
+PASSWORD = "sS-kW3vQ9-tZ7xR2"
 METHOD = "aes-128-gcm"
 # What tells clients of the server, in the log.
 OPTIONS_PATH = re.compile(r"plugin options(?: are)? in (\S+)$", re.MULTILINE)
@@ -54,9 +55,15 @@ class Machine:
         secrets: what must be in no output.
     """
 
-    def __init__(self, folder: Path) -> None:
-        """Make one in an empty folder."""
+    def __init__(self, folder: Path, site: Site | None = None) -> None:
+        """Make one in an empty folder.
+
+        Args:
+            folder: the folder.
+            site: the network that its programs are in, if not ours.
+        """
         self.folder = folder
+        self._before = [] if site is None else site.command(folder)
         self.temporary = folder / "tmp"
         self.temporary.mkdir()
         self.secrets = {PASSWORD}
@@ -109,7 +116,7 @@ class Machine:
             command = [find("setpriv"), *AS_NOBODY, *setting, *command]
         for argument in arguments:
             self.secrets |= _secrets(argument)
-        program = Program(command, variables, self.folder)
+        program = Program([*self._before, *command], variables, self.folder)
         self._programs.append(program)
         return program
 
@@ -300,6 +307,11 @@ class Machine:
 
     def close(self) -> None:
         """End everything, and look at what was said and left (SE-05, LC-09)."""
+        self.end()
+        self._no_secret_was_told()
+
+    def end(self) -> None:
+        """End everything, and look at what was left (LC-09)."""
         for program in self._programs:
             if program.runs:
                 program.signal(signal.SIGTERM)
@@ -313,13 +325,16 @@ class Machine:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(program.pid, signal.SIGKILL)
                 program.close()
-        self._no_secret_was_told()
+
+    def said(self) -> list[str]:
+        """Give all that was written: by each program, and to each log file."""
+        logs = [path.read_bytes().decode() for path in self.folder.rglob("*.log")]
+        return [*(program.text for program in self._programs), *logs]
 
     def _no_secret_was_told(self) -> None:
-        logs = [path.read_text() for path in self.folder.rglob("*.log")]
         for path in self.folder.rglob("client-options.txt"):
             self.secrets |= _secrets(path.read_text())
-        for text in [*(program.text for program in self._programs), *logs]:
+        for text in self.said():
             assert "Traceback" not in text, text
             assert "internal error" not in text, text
             told = [secret for secret in self.secrets if secret in text]
