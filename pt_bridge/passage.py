@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pt_bridge.connection import half_close, unread, unsent
 from pt_bridge.pump import CopyPump, Drain
-from pt_bridge.sock_diag import CLOSE_WAIT, Missing, SockDiag, TcpSocket
+from pt_bridge.sock_diag import CLOSE_WAIT, ESTABLISHED, Missing, SockDiag, TcpSocket
 
 if TYPE_CHECKING:
     import asyncio
@@ -36,6 +36,8 @@ BLIND_SETTLE = 1.0
 # How often to look at the queues: each wait is longer than the one before, and the
 # first one comes again when bytes have moved (seconds).
 FIRST_LOOK, LAST_LOOK, LONGER = 0.001, 0.05, 1.3
+# The states of a leg that the PT has neither ended nor closed.
+OPEN = frozenset({ESTABLISHED, CLOSE_WAIT})
 
 
 class Legs(NamedTuple):
@@ -245,6 +247,8 @@ class Passage:
         if self.is_told:
             has_read = entry.state == CLOSE_WAIT and not entry.unread
             return has_read and not exit_.unsent
+        if not OPEN.issuperset((entry.state, exit_.state)):
+            return False  # likewise
         if before_pt or entry.unread or exit_.unsent:
             self._quiet_since = None
             return False

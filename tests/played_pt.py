@@ -24,14 +24,14 @@ class Process:
 
     Attributes:
         is_ending: whether it has begun to exit.
-        is_asleep: whether all of its threads wait.
+        is_asleep: whether all of its threads wait, or None where nobody knows.
         cpu_time: for how many seconds they have run, or None where nobody knows.
         works_when_asked: whether they run a little while they are looked at.
     """
 
     def __init__(self) -> None:
         self.is_ending = False
-        self.is_asleep = True
+        self.is_asleep: bool | None = True
         self.cpu_time: float | None = 1.0
         self.works_when_asked = False
 
@@ -43,7 +43,7 @@ class Process:
             cpu_time=lambda: self.cpu_time,
         )
 
-    def _look(self) -> bool:
+    def _look(self) -> bool | None:
         if self.works_when_asked and self.cpu_time is not None:
             self.cpu_time += 1e-9
         return self.is_asleep
