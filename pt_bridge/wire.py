@@ -6,9 +6,9 @@
 
 It begins before its tunnel does, for the PTs on both machines must shake hands over it.
 Until then it does what the network would have done: whoever probes a server must not
-see that there is somebody between. Only an EOF may have to wait. Once the PT has
-answered, the other side may be through with its handshake, and may have sent all that
-it has to say; the PT would take an EOF for the end of everything.
+see that there is somebody between. Only an EOF may have to wait. Once both sides have
+spoken, the other one may be through with its handshake, and may have sent all that it
+has to say; the PT would take an EOF for the end of everything.
 """
 
 from __future__ import annotations
@@ -189,7 +189,7 @@ class Wire:
                 self.net_has_ended = True
                 if self._is_claimed:
                     pass
-                elif self.out.moved:
+                elif self.out.moved and self.inward.moved:
                     self._timer.cancel()
                     self._timer = self._loop.call_later(EOF_PATIENCE, self._tell_pt)
                 else:

@@ -235,9 +235,9 @@ async def pass_until(
 
 
 async def pass_for(clock: ClockedLoop, seconds: float) -> None:
-    """Let so much time pass, a moment a turn."""
+    """Let so much time pass."""
     end = clock.now + seconds
-    await pass_until(clock, lambda: clock.now > end)
+    await pass_until(clock, lambda: clock.now > end, step=0.02)
 
 
 # -- bytes and their ends --------------------------------------------------------------

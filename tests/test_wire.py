@@ -89,9 +89,15 @@ class Rig:
         return self.wire.outcome
 
     async def speak(self) -> None:
-        """Be a client's PT that says hello."""
-        await write(self.pt, HELLO)
-        assert await read(self.peer, len(HELLO)) == HELLO
+        """Be both PTs, and say hello to each other."""
+        for source, sink in ((self.peer, self.pt), (self.pt, self.peer)):
+            await write(source, HELLO)
+            assert await read(sink, len(HELLO)) == HELLO
+
+    async def say(self, data: bytes) -> None:
+        """Be the PT, and say something."""
+        await write(self.pt, data)
+        assert await read(self.peer, len(data)) == data
 
     async def see_eof(self) -> None:
         """Wait until the wire has noticed the peer's EOF."""
@@ -152,6 +158,15 @@ async def test_who_probes_a_silent_pt_with_an_end_is_not_kept_waiting() -> None:
         assert await r.over() is Outcome.NET_ENDED
 
 
+async def test_the_end_of_a_server_that_says_nothing_reaches_the_pt_at_once() -> None:
+    """Wire: it has only accepted; no tunnel can come of that."""
+    with rig() as r:
+        await r.say(HELLO)
+        r.peer.shutdown(socket.SHUT_WR)
+        assert await read_to_end(r.pt) == b""
+        assert not r.wire.can_be_joined
+
+
 async def test_the_end_of_a_peer_that_was_answered_waits_for_the_tunnel() -> None:
     """Closing: the PT would take it for the end of everything."""
     with rig() as r:
@@ -166,7 +181,7 @@ async def test_the_end_of_a_peer_that_was_answered_waits_for_the_tunnel() -> Non
         r.clock.pass_by(MOMENT)
         assert not r.wire.can_be_joined
         assert await read_to_end(r.pt) == b""
-        await r.speak()  # it is not cut off from the other side
+        await r.say(ANSWER)  # it is not cut off from the other side
         r.pt.close()
         assert await r.over() is Outcome.NET_ENDED
         assert await read_to_end(r.peer) == b""
