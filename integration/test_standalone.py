@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import subprocess
 from typing import TYPE_CHECKING
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from integration.programs import Program
 
 TUNNELS = 100
+AT_ONCE = 450  # the PT calls back for all of them before it goes on with any
 UPLOADS = 5  # of each size
 USER, PROXY_PASSWORD = "a-user", "a-proxy-password"
 
@@ -81,6 +83,16 @@ def test_what_a_client_sends_before_it_closes_arrives_whole(
             for chunk in payload(size):
                 sock.sendall(chunk)
         assert service.kept.get(timeout=DEADLINE) == (size, digest(size))
+
+
+def test_tunnels_that_are_opened_all_at_once_are_all_there(pair: Pair) -> None:
+    """RL-08: each is called back for, and none is taken for an idler."""
+    with contextlib.ExitStack() as stack:
+        socks = [stack.enter_context(connect(pair.local)) for _ in range(AT_ONCE)]
+        for sock in socks:
+            sock.sendall(b"GIVE 1000\n")
+        for sock in socks:
+            assert read_to_end(sock) == (1000, digest(1000))
 
 
 def test_an_answer_comes_after_the_client_has_half_closed(

@@ -3,7 +3,8 @@
 Other users of the machine can connect to it as well. Where the kernel tells whose a
 connection is, they are shown out at once; and in any case a caller must get through a
 handshake that only the PT can pass, soon, and a crowd of those who do not can keep
-nobody out.
+nobody out. The PT itself may be a crowd, where many tunnels are opened at once; it
+waits in the system's backlog until there is room.
 """
 
 from __future__ import annotations
@@ -33,8 +34,10 @@ ACCEPTS_AT_ONCE = 64
 # PTs give up after 5 s, all of it included (conformance EO-09).
 HANDSHAKE_LIMIT = 5.0
 # How many may be in their handshake at once. The PT needs a few milliseconds for its
-# own, so where there are more, the oldest is an idler and has to go.
+# own, so where others wait, one that has had this long (seconds) is an idler and has to
+# go. A full backlog of idlers is gone in four seconds, and PTs wait for five.
 MAX_CALLERS = 256
+PATIENCE = 1.0
 # How long to wait where the system cannot accept, for lack of descriptors (seconds).
 PAUSE = 0.05
 
@@ -54,6 +57,7 @@ class Callback(Generic[T]):
         *,
         limit: float = HANDSHAKE_LIMIT,
         most: int = MAX_CALLERS,
+        patience: float = PATIENCE,
     ) -> None:
         """Listen; entering the block begins to let callers in.
 
@@ -64,12 +68,14 @@ class Callback(Generic[T]):
                 and what the handshake returned.
             limit: how long a handshake may take, in seconds.
             most: how many handshakes there may be at once.
+            patience: how long each may take even though others wait, in seconds.
         """
         self._loop = loop
         self._handshake = handshake
         self._called = called
         self._limit = limit
         self._most = most
+        self._patience = patience
         self._callers: dict[_Caller[T], None] = {}
         self._resume: asyncio.TimerHandle | None = None
         self._sock_diag = SockDiag()
@@ -95,6 +101,7 @@ class Callback(Generic[T]):
         """Close the port, and who is still in a handshake."""
         if self._resume is not None:
             self._resume.cancel()
+            self._resume = None
         self._loop.remove_reader(self._sock.fileno())
         self._sock.close()
         self._sock_diag.__exit__(kind, error, traceback)
@@ -102,16 +109,42 @@ class Callback(Generic[T]):
             caller.drop()
 
     def _accept(self) -> None:
-        for _ in range(ACCEPTS_AT_ONCE):
+        if not self._has_room():
+            return
+        for _ in range(min(ACCEPTS_AT_ONCE, self._most - len(self._callers))):
             try:
                 sock, _ = self._sock.accept()
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
                 return
             except OSError:  # out of descriptors; one that ends gives some back
-                self._loop.remove_reader(self._sock.fileno())
-                self._resume = self._loop.call_later(PAUSE, self._begin)
+                self._pause(PAUSE)
                 return
             self._let_in(sock)
+
+    def _has_room(self) -> bool:
+        """Tell whether one who waits may come in, or see to it that it soon may."""
+        if len(self._callers) < self._most:
+            return True
+        oldest = next(iter(self._callers))
+        if oldest.is_through:  # and makes room in the loop's next turn
+            return False
+        wait = oldest.began + self._patience - self._loop.time()
+        if wait > 0:
+            self._pause(wait)
+            return False
+        oldest.drop()
+        return True
+
+    def _pause(self, seconds: float) -> None:
+        """Leave who calls in the backlog for so long, or until somebody is done."""
+        self._loop.remove_reader(self._sock.fileno())
+        self._resume = self._loop.call_later(seconds, self._go_on)
+
+    def _go_on(self) -> None:
+        if self._resume is not None:
+            self._resume.cancel()
+            self._resume = None
+            self._begin()
 
     def _let_in(self, sock: socket.socket) -> None:
         try:
@@ -124,17 +157,19 @@ class Callback(Generic[T]):
             logger.debug("! another user of this machine has called")
             reset(sock)
             return
-        if len(self._callers) >= self._most:
-            next(iter(self._callers)).drop()
         conversation = Conversation(self._loop, sock, self._handshake())
         caller = _Caller(self, sock, conversation)
         self._callers[caller] = None
 
 
 class _Caller(Generic[T]):
-    """Somebody who is in the handshake."""
+    """Somebody who is in the handshake.
 
-    __slots__ = ("_callback", "_conversation", "_sock", "_timer")
+    Attributes:
+        began: when, on the loop's clock.
+    """
+
+    __slots__ = ("_callback", "_conversation", "_sock", "_timer", "began")
 
     def __init__(
         self, callback: Callback[T], sock: socket.socket, conversation: Conversation[T]
@@ -142,11 +177,21 @@ class _Caller(Generic[T]):
         self._callback = callback
         self._sock = sock
         self._conversation = conversation
-        self._timer = callback._loop.call_later(callback._limit, self.drop)
+        self.began = callback._loop.time()
+        self._timer = callback._loop.call_later(callback._limit, self._time_out)
         conversation.done.add_done_callback(self._ended)
 
+    @property
+    def is_through(self) -> bool:
+        """Whether the handshake has ended, well or not, and it is about to leave."""
+        return self._conversation.done.done()
+
+    def _time_out(self) -> None:
+        if not self.is_through:
+            self.drop()
+
     def _ended(self, done: asyncio.Future[T]) -> None:
-        if done.cancelled():  # dropped
+        if self not in self._callback._callers:  # dropped
             return
         error = done.exception()
         if error is None:
@@ -168,3 +213,4 @@ class _Caller(Generic[T]):
         self._timer.cancel()
         self._conversation.stop()
         del self._callback._callers[self]
+        self._callback._go_on()

@@ -13,7 +13,7 @@ import pytest
 from pt_bridge.callback import MAX_CALLERS, Callback
 from pt_bridge.errors import ProtocolError
 from pt_bridge.protocol.socks5 import Ask
-from tests.tcp import is_reset, read, read_to_end, turn_until, write
+from tests.tcp import is_reset, is_silent, read, read_to_end, turn_until, write
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
@@ -35,7 +35,7 @@ def password() -> Generator[Ask, bytes, str]:
 class Port:
     """A port, who got in, and who tried."""
 
-    def __init__(self, limit: float, most: int) -> None:
+    def __init__(self, limit: float, most: int, patience: float = FOR_EVER) -> None:
         self.loop = asyncio.get_running_loop()
         self.inside: list[tuple[socket.socket, str]] = []
         self.callers: list[socket.socket] = []
@@ -45,15 +45,21 @@ class Port:
             lambda sock, name: self.inside.append((sock, name)),
             limit=limit,
             most=most,
+            patience=patience,
         )
 
-    async def call(self) -> socket.socket:
-        """Connect, and be greeted."""
+    async def connect(self) -> socket.socket:
+        """Connect, and wait to be greeted."""
         sock = socket.socket()
         self.callers.append(sock)
         sock.setblocking(False)
         address = (self.callback.address.host, self.callback.address.port)
         await self.loop.sock_connect(sock, address)
+        return sock
+
+    async def call(self) -> socket.socket:
+        """Connect, and be greeted."""
+        sock = await self.connect()
         assert await read(sock, 4) == b"who?"
         return sock
 
@@ -67,9 +73,11 @@ class Port:
 
 
 @contextlib.contextmanager
-def port(*, limit: float = FOR_EVER, most: int = MAX_CALLERS) -> Iterator[Port]:
+def port(
+    *, limit: float = FOR_EVER, most: int = MAX_CALLERS, patience: float = FOR_EVER
+) -> Iterator[Port]:
     """Listen, and close everything in the end."""
-    built = Port(limit, most)
+    built = Port(limit, most, patience)
     try:
         with built.callback:
             yield built
@@ -127,7 +135,7 @@ async def test_who_says_nothing_is_dropped_after_a_while() -> None:
 
 async def test_a_crowd_of_idlers_keeps_nobody_out() -> None:
     """Issue 6, SE-10: the oldest goes; other users of the machine can connect."""
-    with port(most=3) as p:
+    with port(most=3, patience=0.01) as p:
         idlers = [await p.call() for _ in range(3)]
         await p.get_in()
         assert await is_reset(idlers[0])
@@ -135,6 +143,40 @@ async def test_a_crowd_of_idlers_keeps_nobody_out() -> None:
             await p.get_in()
         await write(idlers[1], b"me!!ID")
         await turn_until(lambda: len(p.inside) == 7)
+
+
+async def test_idlers_may_stay_while_nobody_waits() -> None:
+    """Or a PT that is slow for once would be taken for one."""
+    with port(most=3, patience=0) as p:
+        idlers = [await p.call() for _ in range(3)]
+        for _ in range(5):
+            await asyncio.sleep(0)
+        assert all(map(is_silent, idlers))
+
+
+async def test_a_pt_that_calls_more_often_than_there_is_room_waits_for_its_turn() -> (
+    None
+):
+    """Many tunnels that are opened at once all reach their server."""
+    with port(most=3) as p:
+        callers = [await p.connect() for _ in range(20)]
+        for number, caller in enumerate(callers):
+            assert await read(caller, 4) == b"who?"
+            await write(caller, b"me!!PT")
+            await turn_until(lambda n=number: len(p.inside) > n)  # type: ignore[misc]
+
+
+async def test_who_passes_as_the_next_one_calls_is_not_taken_for_an_idler() -> None:
+    """It is through, though it was not handed over yet."""
+    with port(most=1, patience=0) as p:
+        first = await p.call()
+        await write(first, b"me!!")
+        for _ in range(5):  # it is read
+            await asyncio.sleep(0)
+        first.send(b"PT")
+        second = await p.connect()
+        assert await read(second, 4) == b"who?"
+        assert [name for _, name in p.inside] == ["PT"]
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can play somebody else")
