@@ -41,6 +41,8 @@ NAME_CHARACTERS = frozenset(
 )
 MAX_SHOWN = 24
 HIDDEN = "..."
+# So begin the keys that hosts add for themselves; who reads options passes over them.
+HOST_PREFIX = "__"
 # The ports of URLs that name none.
 URL_PORTS = {"https": 443, "http": 80}
 
@@ -194,7 +196,7 @@ def client_line(transport: str, arguments: Arguments) -> str:
 
 
 def _is_taken_bare(key: str) -> bool:
-    if key in OURS or key.startswith(ARGUMENT_PREFIX):
+    if key in OURS or key.startswith((ARGUMENT_PREFIX, HOST_PREFIX)):
         return False
     try:
         _check_not_ours(key, 0)

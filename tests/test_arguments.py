@@ -543,6 +543,7 @@ def test_every_argument_of_the_catalogue_is_known() -> None:
         ("servers", "arg-servers"),
         ("bridge", "arg-bridge"),
         ("arg-x", "arg-arg-x"),
+        ("__android_vpn", "arg-__android_vpn"),
         ("url ", "arg-url "),
     ],
 )

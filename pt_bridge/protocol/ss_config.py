@@ -15,6 +15,7 @@ text.
 from __future__ import annotations
 
 import json
+from math import isinf
 from typing import NoReturn
 
 from pt_bridge.errors import ProtocolError
@@ -67,7 +68,7 @@ def parse(text: str) -> Profile:
 
 def _load(text: str) -> object:
     try:
-        value: object = json.loads(text, parse_constant=_refuse)
+        value: object = json.loads(text, parse_constant=_refuse, parse_float=_finite)
     except json.JSONDecodeError as error:
         hint = next(
             (words for begin, words in HINTS.items() if error.msg.startswith(begin)),
@@ -76,7 +77,7 @@ def _load(text: str) -> object:
         raise ProtocolError(
             f"it is broken at line {error.lineno}, column {error.colno}: {hint}"
         ) from None
-    except (ValueError, RecursionError):  # 5,000 digits, 1,000 brackets
+    except (ValueError, RecursionError):  # 5,000 digits, 1e999; 1,000 brackets
         raise ProtocolError(
             "a number in it is too long, or it nests too deep"
         ) from None
@@ -99,6 +100,13 @@ def _is_deep(value: object) -> bool:
 
 def _refuse(constant: str) -> NoReturn:
     raise ValueError(constant)  # NaN, Infinity: not JSON, though Python takes them
+
+
+def _finite(number: str) -> float:
+    value = float(number)
+    if isinf(value):  # 1e999: JSON, but it could not be written again
+        raise ValueError(number)
+    return value
 
 
 def _one_server(value: object) -> dict[str, object]:

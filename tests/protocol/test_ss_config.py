@@ -154,6 +154,8 @@ WRONG = {
         "[" * 50_000,
         '{"server": "s3cret", "timeout": NaN}',
         '{"server": "s3cret", "timeout": -Infinity}',
+        '{"server": "s3cret", "timeout": 1e999}',
+        '{"server": "s3cret", "timeout": [-1E999]}',
     ],
     "it has 2 servers: leave one in it": [
         '{"servers": [{"server": "s3cret"}, {}]}',
