@@ -10,7 +10,7 @@ import os
 import secrets
 from typing import TYPE_CHECKING
 
-from pt_bridge.callback import Callback
+from pt_bridge.callback import PATIENCE, Callback
 from pt_bridge.protocol import extorport
 
 if TYPE_CHECKING:
@@ -34,6 +34,8 @@ class OrPort:
         self,
         loop: asyncio.AbstractEventLoop,
         called: Callable[[socket.socket, extorport.Request], None],
+        *,
+        patience: float = PATIENCE,
     ) -> None:
         """Listen, with a new cookie.
 
@@ -41,6 +43,7 @@ class OrPort:
             loop: the event loop.
             called: gets each connection that the PT brings, which waits for
                 `extorport.OKAY` or `extorport.DENY`, and what it said of it.
+            patience: as for `Callback`.
 
         Raises:
             OSError: there is no descriptor left for it.
@@ -49,7 +52,7 @@ class OrPort:
         self.cookie_file = os.memfd_create("cookie")
         try:
             os.write(self.cookie_file, extorport.cookie_file(self._cookie))
-            self._callback = Callback(loop, self._accept, called)
+            self._callback = Callback(loop, self._accept, called, patience=patience)
         except BaseException:
             os.close(self.cookie_file)
             raise

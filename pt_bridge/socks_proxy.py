@@ -13,7 +13,7 @@ import contextlib
 import secrets
 from typing import TYPE_CHECKING
 
-from pt_bridge.callback import Callback
+from pt_bridge.callback import PATIENCE, Callback
 from pt_bridge.config import HELD_NAME_LENGTH
 from pt_bridge.connection import answer
 from pt_bridge.log import logger
@@ -38,11 +38,14 @@ CREDENTIAL_BYTES = 16
 class SocksProxy:
     """Listens for a PT for as long as its block lasts."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, *, patience: float = PATIENCE
+    ) -> None:
         """Listen, with a new user name and password.
 
         Args:
             loop: the event loop.
+            patience: as for `Callback`.
 
         Raises:
             OSError: there is no descriptor left for it.
@@ -50,7 +53,7 @@ class SocksProxy:
         self._user = secrets.token_hex(CREDENTIAL_BYTES)
         self._password = secrets.token_hex(CREDENTIAL_BYTES)
         self._expected: dict[str, Callable[[socket.socket], None]] = {}
-        self._callback = Callback(loop, self._accept, self._called)
+        self._callback = Callback(loop, self._accept, self._called, patience=patience)
 
     @property
     def url(self) -> str:
