@@ -140,7 +140,8 @@ class Rig:
     def _make_wire(
         self, leg: socket.socket, net: socket.socket, ended: Callable[[Wire], None]
     ) -> Wire:
-        self.wires.append(Wire(self._loop, leg, net, ended))
+        wire = Wire(self._loop, leg, net, ended, pt_is_ending=lambda: False)
+        self.wires.append(wire)
         return self.wires[-1]
 
     async def dial(
