@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 SCRUBBED = "[scrubbed]"
 # Shorter values (iat-mode=0) are no secrets, and would be found everywhere.
 MIN_SECRET = 6
+# A longer one is known by its beginning: to look for a whole one of 64 KiB, in any
+# escaping, takes seconds to prepare. Escaped, a character may take so many more.
+KNOWN_BY, ESCAPED_LENGTH = 512, 8
 # What PTs print of arguments that we never saw: a server's own cert, for one. In
 # options and ARGS, in JSON (`"cert": "..."`), and as Go writes a map (`cert:[...]`).
 SECRET_ARGUMENT = re.compile(
@@ -51,8 +54,10 @@ IN_CERTIFICATE = re.compile(
     r'(\bvalid for ).*|(\\?")[^"]*"|(?<![\w-])[\w-]+(?:\.[\w-]+)+', re.DOTALL
 )
 # Host names in an argument's value: those with a dot, and those before a port.
-NAME = re.compile(r"[\w-]+(?:\.[\w-]+)*\.[A-Za-z][\w-]*")
-NAME_AND_PORT = re.compile(r"(?:^|[:/@])([\w-]*[A-Za-z][\w-]*):\d+(?=$|/)")
+# Possessive, so that no long word is gone through more than once.
+NAME = re.compile(r"(?<![\w-])[\w-]++(?:\.[\w-]++)+")
+NOT_A_NAMES_END = re.compile(r"(?:\.[^.A-Za-z][^.]*+)+\Z")
+NAME_AND_PORT = re.compile(r"(?:^|[:/@])(?=[\d_-]*+[A-Za-z])([\w-]++):\d+(?=$|/)")
 # The other parts of a URL that are found alone.
 PATH_AND_QUERY = re.compile(r"://[^/?#]*(/[^?#]*)?(?:[?#](.*))?")
 PERCENT = re.compile(rb"%([0-9A-Fa-f]{2})")
@@ -94,7 +99,9 @@ class Scrubber:
             # A backslash at its beginning may be an escape.
             parts = {part.lstrip("\\") for part in _parts(secret)}
             self._secrets |= {part for part in parts if len(part) >= MIN_SECRET}
-            names += [*NAME.findall(secret), *NAME_AND_PORT.findall(secret)]
+            found = [NOT_A_NAMES_END.sub("", name) for name in NAME.findall(secret)]
+            names += [name for name in found if "." in name]
+            names += NAME_AND_PORT.findall(secret)
         if self._addresses:
             for name in names:
                 self._names |= _spellings(name)
@@ -159,7 +166,7 @@ def _escaped_anyhow(secret: str) -> str:
     and Go quote, URLs have ``%40``, goptlib ``\100``; and one does so upon another.
     """
     pattern, before, at_least_one = "", "", r"\\"
-    for character in secret:
+    for character in secret[:KNOWN_BY]:
         code = ord(character)
         as_number = rf"{at_least_one}(?:x{code:02x}|u{code:04x}|{code:03o})|%{code:02x}"
         if character.isalnum():
@@ -170,6 +177,8 @@ def _escaped_anyhow(secret: str) -> str:
             pattern += rf"(?:{as_number}|\\++)"
         # Possessive, so that no long row of backslashes is gone through twice.
         before, at_least_one = "" if character == "\\" else r"\\*+", r"\\++"
+    if rest := len(secret[KNOWN_BY:]):
+        pattern += rf"[\s\S]{{0,{ESCAPED_LENGTH * rest}}}+"
     return pattern
 
 

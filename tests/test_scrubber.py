@@ -454,6 +454,19 @@ def test_no_line_takes_long(text: str) -> None:
     assert time.process_time() - before < QUICK
 
 
+@pytest.mark.parametrize("part", [":/", "pas", "a.", "1_", "%41", "\\", "?&="])
+def test_a_secret_of_64_kib_is_quickly_learnt_and_found(part: str) -> None:
+    """SE-05, SE-10: it is known by its beginning, and taken out whole."""
+    secret = "https" + part * (64_000 // len(part))
+    before = time.process_time()
+    scrub = Scrubber()
+    scrub.add(secrets=[secret])
+    text = scrub(f"a {secret} b")
+    assert time.process_time() - before < QUICK
+    assert text.startswith("a [scrubbed]")
+    assert part not in text.removeprefix("a [scrubbed]")
+
+
 # one_line
 
 
