@@ -343,13 +343,19 @@ async def test_an_end_that_came_before_the_tunnel_began_is_passed_on() -> None:
         await exchange_back(r, Way.IN)
 
 
+async def end_before_it_begins(r: Rig) -> None:
+    """Have both sides speak, and the peer's end, before there is a tunnel."""
+    for source, sink in ((r.pt.wire, r.peer), (r.peer, r.pt.wire)):
+        await write(source, QUESTION)
+        assert await read(sink, len(QUESTION)) == QUESTION
+    r.peer.shutdown(socket.SHUT_WR)
+    await turn_until(lambda: r.wire.net_has_ended)
+
+
 async def test_a_tunnel_that_ends_as_soon_as_it_begins_says_so_afterwards() -> None:
     """Tunnels: it is counted when it has begun, and not before."""
     with rig(join=False, linger=0) as r:
-        await write(r.pt.wire, QUESTION)
-        assert await read(r.peer, len(QUESTION)) == QUESTION
-        r.peer.shutdown(socket.SHUT_WR)
-        await turn_until(lambda: r.wire.net_has_ended)
+        await end_before_it_begins(r)
         r.join()
         assert not r.endings
         await r.over()
@@ -358,10 +364,7 @@ async def test_a_tunnel_that_ends_as_soon_as_it_begins_says_so_afterwards() -> N
 async def test_a_tunnel_that_is_reset_before_it_looks_at_the_wire_is_over() -> None:
     """Tunnels: as when the PT dies at that moment."""
     with rig(join=False) as r:
-        await write(r.pt.wire, QUESTION)
-        assert await read(r.peer, len(QUESTION)) == QUESTION
-        r.peer.shutdown(socket.SHUT_WR)
-        await turn_until(lambda: r.wire.net_has_ended)
+        await end_before_it_begins(r)
         r.join()
         r.tunnel.reset()
         await r.over()

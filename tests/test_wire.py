@@ -566,7 +566,7 @@ async def test_a_greeting_waits_for_a_tunnel_with_its_last_byte() -> None:
         with joined(r) as tunnel:
             await write(r.peer, LARGE)
             assert await read(r.pt, 1 + len(LARGE)) == ANSWER[-1:] + LARGE
-            await r.speak()
+            await r.say(HELLO)
             assert (tunnel.emptied, tunnel.fed) == ([], [])
 
 
@@ -585,9 +585,14 @@ async def test_the_end_of_a_greeting_is_told_to_the_tunnel() -> None:
 async def test_a_greeting_whose_end_came_first_is_not_ended_twice() -> None:
     """Closing: the tunnel finds that the other side has ended."""
     with greeted() as r:
-        await r.speak()
+        await r.say(HELLO)
+        await be_held_back(r)
         r.peer.shutdown(socket.SHUT_WR)
-        await r.see_eof()
+        assert await read(r.pt, len(ANSWER) - 1) == ANSWER[:-1]
+        while not r.wire.net_has_ended:
+            r.clock.pass_by(MOMENT)
+            await asyncio.sleep(0)
+        assert await read(r.pt, 1) == ANSWER[-1:]
         with joined(r) as tunnel:
             await write(r.pt, ANSWER)
             assert await read(r.peer, len(ANSWER)) == ANSWER
