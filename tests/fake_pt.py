@@ -20,6 +20,10 @@ that the step ``await`` reads one byte of. The steps:
     server [WORDS]      listen on TOR_PT_SERVER_BINDADDR, and say SMETHOD, with WORDS;
                         connections go on to the Extended ORPort, or to the plain one
     server-at A [WORDS] the same, but say that it listens on A
+    strangers B[,B...]  what a server makes of each connection, the last for all that
+                        follow: serve it; greet it, and then serve; or what it makes of
+                        one whose handshake did not please: silent until its end,
+                        hang-up behind its first bytes, or reset
     closes HOW          how tunnels end from now on:
                         each: an end is passed on, and the other direction lives on;
                         both: the first end closes both connections at once, and what
@@ -491,7 +495,16 @@ class Pt:
         self.step_say(f"SMETHOD {name} {said} {words}".rstrip())
         _thread(self._accept, listener, self._serve)
 
+    def step_strangers(self, text: str) -> None:
+        self._behaviours = _last_for_ever(text)
+
     def _serve(self, sock: socket.socket) -> None:
+        with self._lock:
+            behaviour = next(self._behaviours, "serve")
+        if behaviour == "greet":
+            sock.sendall(b"hello")
+        elif behaviour != "serve":
+            self._turn_away(sock, behaviour)
         extended = os.environ.get("TOR_PT_EXTENDED_SERVER_PORT")
         host, port = _split(extended or os.environ["TOR_PT_ORPORT"])
         try:
@@ -502,6 +515,15 @@ class Pt:
             if extended:
                 self._introduce(sock, far)
             self._relay(sock, far)
+
+    def _turn_away(self, sock: socket.socket, behaviour: str) -> None:
+        self.tell("turned-away")
+        if behaviour == "reset":
+            sock.recv(1, socket.MSG_PEEK)  # what is left unread makes it that
+        else:
+            while sock.recv(CHUNK) and behaviour == "silent":
+                pass
+        raise Hangup
 
     def _introduce(self, sock: socket.socket, orport: socket.socket) -> None:
         """Say to the Extended ORPort who calls (ext-orport-spec)."""

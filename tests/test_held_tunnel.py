@@ -1041,6 +1041,17 @@ async def test_a_peer_that_does_not_end_behind_a_host_that_is_gone_is_left() -> 
         wait_for_hangup(r.peer)
 
 
+async def test_an_idle_tunnel_has_neither_task_nor_timer() -> None:
+    """Design 7: it holds its sockets, and nothing else; there may be thousands."""
+    clock = ClockedLoop(asyncio.get_running_loop())
+    others = asyncio.all_tasks()
+    with rig(KEEPS, clock=clock) as r:
+        await exchange(r)
+        assert all(each.is_cancelled for each in clock.appointments)
+        assert asyncio.all_tasks() == others
+        assert r.tunnel._ways is None
+
+
 async def test_a_stalled_tunnel_does_not_slow_another() -> None:
     """RL-01, RL-10: a slow reader slows its own tunnel only."""
     data = noise(10_000_000)
