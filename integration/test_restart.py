@@ -133,7 +133,8 @@ def test_ctrl_c_by_hand_lets_a_download_finish(
     )
     client.wait_for(READY)
     with connect(local) as sock:
-        sock.sendall(b"ECHO\n")
+        sock.sendall(b"ECHO\nx")
+        assert sock.recv(1) == b"x"  # it is open, and not only in the backlog
         client.signal(signal.SIGINT)
         client.wait_for("finishing 1 tunnel; Ctrl-C again to stop")
         with pytest.raises(ConnectionRefusedError):
