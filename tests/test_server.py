@@ -624,6 +624,19 @@ def test_the_death_of_the_pt_resets_what_it_brought(bench: Bench, hold: str) -> 
     bench.stop(program)
 
 
+def test_a_client_that_has_no_host_yet_is_reset_when_the_pt_dies(bench: Bench) -> None:
+    """RL-11, SK-13: it has come in already, and an end would be an empty answer."""
+    bench.pt.play(*SERVER, "await", "exit 0")
+    program = ready(bench, target=("127.0.0.1", bench.free_port()))
+    near = bench.connect(bench.port)
+    near.sendall(b"x")
+    bench.pt.event("introduced")
+    bench.pt.open_gate()
+    assert is_reset(near)
+    until(lambda: program.heard().count(READY) == 2)
+    bench.stop(program)
+
+
 @pytest.mark.parametrize("hold", HELD)
 def test_who_is_not_the_pt_gets_nothing_through_its_port(
     bench: Bench, hold: str

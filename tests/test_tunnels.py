@@ -133,7 +133,7 @@ class Held:
         ends: how often its wire was said to have ended.
     """
 
-    def __init__(self, tunnels: Tunnels) -> None:
+    def __init__(self, tunnels: Tunnels, *, pt_dies: bool = False) -> None:
         self.pairs = [pair() for _ in range(4)]
         (self.host, near), (self.plain, plain), (self.leg, leg), (self.net, net) = (
             self.pairs
@@ -141,7 +141,7 @@ class Held:
         self._near, self._plain = near, plain
         self._tunnels = tunnels
         self.ends = 0
-        self.wire = tunnels.wire(leg, net, self._ended, lambda: False)
+        self.wire = tunnels.wire(leg, net, self._ended, lambda: pt_dies)
 
     def _ended(self, wire: Wire) -> None:
         assert wire is self.wire
@@ -207,3 +207,24 @@ async def test_a_wire_that_ends_by_itself_is_told_of_once() -> None:
         assert await read_to_end(held.net) == b""
         counted.tunnels.cut()
         assert (held.ends, counted.ends) == (1, 0)
+
+
+async def test_the_end_of_a_wire_whose_pt_dies_is_a_reset() -> None:
+    """RL-11, SK-13: to the tunnel at the other end it would be an empty answer."""
+    counted = Counted()
+    held = Held(counted.tunnels, pt_dies=True)
+    with closing(*held.pairs), counted.tunnels:
+        held.leg.close()
+        assert await is_reset(held.net)
+        assert held.ends == 1
+
+
+async def test_a_pt_that_hangs_up_where_its_tunnel_is_waited_for_is_no_answer() -> None:
+    """SK-13: its client has come in already, and may have said all that it has to."""
+    counted = Counted()
+    held = Held(counted.tunnels)
+    with closing(*held.pairs), counted.tunnels:
+        held.wire.claim()
+        held.leg.close()
+        assert await is_reset(held.net)
+        assert held.ends == 1
