@@ -252,7 +252,15 @@ class Passage:
         if before_pt or entry.unread or exit_.unsent:
             self._quiet_since = None
             return False
-        return self._holds_nothing()
+        # What it still held when we looked at the exit has come out since.
+        return self._holds_nothing() and not self._comes_out()
+
+    def _comes_out(self) -> bool:
+        """Tell whether the PT has written what is not in the sink yet."""
+        exit_ = self._sock_diag.peer(self.legs.exit)
+        if not isinstance(exit_, TcpSocket) or exit_.unsent:
+            return True
+        return unread(self.legs.exit) > 0 or self.empty.is_blocked or self._has_moved()
 
     def _has_moved(self) -> bool:
         before, self._moved = self._moved, self.empty.moved

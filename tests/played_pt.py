@@ -12,6 +12,7 @@ from pt_bridge.pump import CopyPump, End
 
 if TYPE_CHECKING:
     import socket
+    from collections.abc import Callable
 
 # What a PT makes of an EOF: it closes both connections at once, and what is under way
 # in the other direction is lost (obfs4proxy); it passes none on, and closes both when
@@ -27,6 +28,7 @@ class Process:
         is_asleep: whether all of its threads wait, or None where nobody knows.
         cpu_time: for how many seconds they have run, or None where nobody knows.
         works_when_asked: whether they run a little while they are looked at.
+        says_last: writes what it writes just before it falls asleep, and is seen to.
     """
 
     def __init__(self) -> None:
@@ -34,6 +36,7 @@ class Process:
         self.is_asleep: bool | None = True
         self.cpu_time: float | None = 1.0
         self.works_when_asked = False
+        self.says_last: Callable[[], object] | None = None
 
     def manners(self) -> Manners:
         """Give what its tunnels know of it."""
@@ -44,6 +47,8 @@ class Process:
         )
 
     def _look(self) -> bool | None:
+        if self.says_last is not None:
+            self.says_last()
         if self.works_when_asked and self.cpu_time is not None:
             self.cpu_time += 1e-9
         return self.is_asleep

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import socket
 from typing import TYPE_CHECKING, cast
 
@@ -339,6 +340,23 @@ async def test_a_pt_that_ran_while_it_was_looked_at_was_not_asleep() -> None:
         assert not r.through
         process.works_when_asked = False
         await r.look(1)
+        assert len(r.through) == 1
+
+
+async def test_what_a_pt_writes_before_it_falls_asleep_is_still_to_come() -> None:
+    """The exit was looked at before that; where much is to do, moments are long."""
+    process = Process()
+    with rig(process) as r:
+        await r.feed()
+        assert await read(r.pt_in, len(WORDS)) == WORDS
+        r.passage.watch()
+        process.says_last = functools.partial(r.pt_out.send, WORDS)
+        r.clock.pass_by(LAST_LOOK)
+        assert not r.through
+        process.says_last = None
+        assert await read(r.hearer, len(WORDS)) == WORDS
+        await turn_until(lambda: not unsent(r.pt_out))
+        await r.look()
         assert len(r.through) == 1
 
 
