@@ -10,20 +10,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
-import os
 import random
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
-from pt_bridge import host, kernel, owner, program
-from pt_bridge.child import Child
+from pt_bridge import host, kernel, owner, pt
 from pt_bridge.errors import Died, PtBridgeError, TransportError
 from pt_bridge.log import logger, report
 from pt_bridge.manners import Manners
 from pt_bridge.notify import notify
 from pt_bridge.own_options import BOTH, NONE
-from pt_bridge.protocol import environment
 from pt_bridge.protocol.backoff import Backoff
-from pt_bridge.protocol.launch import Launch
 from pt_bridge.status import Status
 from pt_bridge.tunnels import Tunnels
 
@@ -32,7 +28,9 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 
     from pt_bridge.causes import Complaints
+    from pt_bridge.child import Child
     from pt_bridge.config import Config
+    from pt_bridge.protocol.launch import Launch
     from pt_bridge.wire import Wire
 
 T = TypeVar("T")
@@ -264,31 +262,10 @@ class Bridge:
         self, variables: dict[bytes, bytes], descriptors: Sequence[int] = ()
     ) -> AsyncIterator[Child]:
         """Run the PT, with these TOR_PT_* variables, for as long as the block lasts."""
-        try:
-            here = os.getcwd()
-        except OSError:  # somebody has removed it
-            here = "/"
-        names, arguments, whence = self._wanted
-        path = program.find(names, self._variables, here, whence)
-        inherited = environment.inherited(self._variables)
-        if b"PATH" in inherited:
-            folders = program.search_path(self._variables, here)
-            inherited[b"PATH"] = os.fsencode(os.pathsep.join(folders))
-        launch = Launch(
-            os.path.basename(path),
-            self._config.transport,
-            server=self._config.server,
-            proxy=b"TOR_PT_PROXY" in variables,
-        )
-        logger.info("starting %s%s", path, f" ({whence})" if whence else "")
-        everything = {**inherited, **variables}
-        child = Child(
-            path,
-            everything,
-            launch,
-            self._learn,
-            arguments=arguments,
-            descriptors=descriptors,
+        found = pt.find(self._wanted, self._variables)
+        logger.info("starting %s", found)
+        child = found.child(
+            self._config, variables, learn=self._learn, descriptors=descriptors
         )
         async with child as self._child:
             self._manners = Manners(

@@ -4,26 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import os
 from typing import TYPE_CHECKING, NoReturn
 
 from pt_bridge import causes, resolver, state
 from pt_bridge.bridge import Bridge
 from pt_bridge.connection import reset
-from pt_bridge.dial import dial, reach
+from pt_bridge.dialler import Dialler
 from pt_bridge.errors import (
     ArgumentsRejected,
     LoginRefused,
     ProtocolError,
     ProxyRefused,
 )
-from pt_bridge.held_dial import Ends, dial_held
 from pt_bridge.listener import Listener
 from pt_bridge.log import logger
 from pt_bridge.own_options import BOTH, PLAIN
 from pt_bridge.port import explain
-from pt_bridge.protocol import environment, socks4, socks5
-from pt_bridge.protocol.address import Address, Alternatives
+from pt_bridge.protocol import environment
+from pt_bridge.protocol.address import Alternatives
 from pt_bridge.socks_proxy import SocksProxy
 
 if TYPE_CHECKING:
@@ -33,13 +33,12 @@ if TYPE_CHECKING:
     from pt_bridge.child import Child
     from pt_bridge.config import Config
     from pt_bridge.errors import Died
-    from pt_bridge.protocol.socks5 import Handshake
+    from pt_bridge.held_dial import Ends
+    from pt_bridge.protocol.address import Address
     from pt_bridge.scrubber import Scrubber
 
 # A user gives up before a PT does: when to say that there is no answer yet (seconds).
 SLOW = 10.0
-# How long the user's proxy may take to reach the server (seconds).
-PROXY_LIMIT = 30.0
 
 
 class ClientBridge(Bridge):
@@ -224,40 +223,11 @@ class ClientBridge(Bridge):
 
     async def _dial(self, remote: Address) -> Ends:
         assert self._child is not None  # the listener is open
-        listener = self._child.launch.address
-        assert listener is not None  # the PT is ready
-        if self._proxy is None:
-            return Ends(await dial(listener, await self._handshake(remote)), None)
-        return await dial_held(
-            listener,
-            lambda name: self._held_handshake(Address(name, remote.port)),
-            proxy=self._proxy,
-            reach=lambda: self._reach(remote),
-            make_wire=lambda leg, net, ended: self._tunnels.wire(
-                leg, net, ended, self._manners.is_ending
-            ),
+        wire = functools.partial(
+            self._tunnels.wire, pt_is_ending=self._manners.is_ending
         )
-
-    async def _handshake(self, remote: Address) -> Handshake:
-        """Ask the PT for the server itself."""
-        assert self._child is not None  # as above
-        if self._child.launch.protocol == "socks4":
-            remote = (await resolver.resolve(remote))[0]
-            return socks4.connect(remote, self._config.encoded_arguments)
-        return socks5.connect(remote, self._config.encoded_arguments)
-
-    def _held_handshake(self, target: Address) -> Handshake:
-        """Ask the PT for a name that is ours."""
-        return socks5.connect(target, self._config.arguments_for(target))
-
-    async def _reach(self, remote: Address) -> socket.socket:
-        """Connect to the server, through the user's proxy where there is one."""
-        proxy = self._config.upstream_proxy
-        if proxy is None:
-            return await reach(remote)
-        from pt_bridge.upstream import connect  # few have one
-
-        return await connect(proxy, remote, limit=PROXY_LIMIT)
+        dialler = Dialler(self._config, self._child.launch, self._proxy, wire)
+        return await dialler.dial(remote)
 
     def _complain_of_silence(self) -> None:
         text = causes.explain_silence(SLOW, proxy=self._has_proxy)

@@ -110,8 +110,7 @@ async def reach(server: Address, *, limit: float = CONNECT_LIMIT) -> socket.sock
     try:
         found = await resolver.resolve(server)
     except OSError as error:
-        why = str(error.strerror or error).lower()
-        raise Unresolved(f"the server's name cannot be resolved: {why}") from None
+        raise unresolved(error) from None
     failure = 0
     for address in found:
         sock = None
@@ -131,9 +130,19 @@ async def reach(server: Address, *, limit: float = CONNECT_LIMIT) -> socket.sock
             raise
         else:
             return sock
-    raise Unreached(
-        f"the server cannot be reached: {os.strerror(failure).lower()}", failure
-    )
+    raise unreached(failure)
+
+
+def unresolved(error: OSError) -> Unresolved:
+    """Say that the server's name has no address, as the resolver said."""
+    why = str(error.strerror or error).lower()
+    return Unresolved(f"the server's name cannot be resolved: {why}")
+
+
+def unreached(number: int) -> Unreached:
+    """Say that no TCP connection to the server could be made, with the errno."""
+    why = os.strerror(number).lower()
+    return Unreached(f"the server cannot be reached: {why}", number)
 
 
 def _socket_for(address: Address) -> socket.socket:

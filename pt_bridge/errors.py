@@ -25,7 +25,9 @@ code of the contract (the README's table, after sysexits):
         * :exc:`Unresolved`: the server's name has no address
         * :exc:`Unreached`: no connection to the server could be made
         * :exc:`HungUp`: the server ended the connection during the handshake
+        * :exc:`CutAtOnce`: a connection ended as soon as the PT was through
         * :exc:`Unanswered`: the PT gave up a connection that the server took
+        * :exc:`DidNotStart`: shadowsocks's own client ended at doctor's start
 
 An error's text is a sentence for a person. It names the key, the variable or the path,
 and never the value of an argument.
@@ -193,6 +195,18 @@ class HungUp(ProtocolError):
         self.received = received
 
 
+class CutAtOnce(ProtocolError):
+    """Raised when a connection had ended by the time that the PT was through.
+
+    Attributes:
+        was_reset: whether it was a reset, and no end.
+    """
+
+    def __init__(self, text: str, *, was_reset: bool) -> None:
+        super().__init__(text)
+        self.was_reset = was_reset
+
+
 class Unanswered(ProtocolError):
     """Raised when the server took the connection, and the PT gave it up then.
 
@@ -203,3 +217,7 @@ class Unanswered(ProtocolError):
     def __init__(self, text: str, *, received: int) -> None:
         super().__init__(text)
         self.received = received
+
+
+class DidNotStart(ProtocolError):
+    """Raised when shadowsocks's own client ended as soon as doctor had started it."""

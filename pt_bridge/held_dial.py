@@ -11,8 +11,14 @@ import asyncio
 from typing import TYPE_CHECKING, NamedTuple
 
 from pt_bridge.connection import answer
-from pt_bridge.dial import dial
-from pt_bridge.errors import ConnectRefused, HungUp, ProtocolError, Unanswered
+from pt_bridge.dial import DIAL_LIMIT, dial
+from pt_bridge.errors import (
+    ConnectRefused,
+    CutAtOnce,
+    HungUp,
+    ProtocolError,
+    Unanswered,
+)
 from pt_bridge.log import logger
 from pt_bridge.protocol.socks5_server import REPLY_FAILED, REPLY_SUCCEEDED
 from pt_bridge.wire import Outcome, Wire
@@ -59,6 +65,7 @@ async def dial_held(
     proxy: SocksProxy,
     reach: Reach,
     make_wire: MakeWire,
+    limit: float = DIAL_LIMIT,
 ) -> Ends:
     """Connect to the PT, and let it connect to the server through us.
 
@@ -68,6 +75,7 @@ async def dial_held(
         proxy: where it asks.
         reach: connects to the server.
         make_wire: joins the PT with the server, for `Wire`'s arguments.
+        limit: how long all of it may take, in seconds.
 
     Returns:
         Both sides, which the caller owns; the wire is open and can be joined.
@@ -81,7 +89,7 @@ async def dial_held(
         call = _Call(group, reach, make_wire)
         try:
             with proxy.expect(call.answer) as name:
-                plain = await dial(listener, handshake(name))
+                plain = await dial(listener, handshake(name), limit=limit)
             return call.end(plain)
         except (ProtocolError, OSError) as error:
             failure = error
@@ -143,7 +151,12 @@ class _Call:
             return Ends(plain, wire)
         self._wire = wire
         plain.close()
-        raise ConnectRefused("the PT hung up as soon as it was through")
+        if wire is None:
+            raise ConnectRefused("the PT says that it is through, and has not called")
+        raise CutAtOnce(
+            "the connection ended as soon as the PT was through",
+            was_reset=wire.outcome is Outcome.NET_RESET,
+        )
 
     def drop(self) -> None:
         """Want nothing of what was not given away."""

@@ -125,8 +125,11 @@ def explain_text(text: str, port: int) -> ListenError | None:
     return None
 
 
-def _held_by(port: int) -> str:
-    """Say which program listens on a port, as far as the system tells us."""
+def holder(port: int) -> tuple[int, str] | None:
+    """Give the id and the name of the program that listens on a port.
+
+    None where the system does not tell, since it is another user's.
+    """
     import psutil  # slow, and only needed here
 
     try:
@@ -138,11 +141,16 @@ def _held_by(port: int) -> str:
             and connection.laddr.port == port
         }
         pid = max(filter(None, holders), default=None)
-        name = psutil.Process(pid).name() if pid else ""
+        return None if pid is None else (pid, psutil.Process(pid).name())
     except (psutil.Error, OSError):
-        pid = None
-    if pid is None:
+        return None
+
+
+def _held_by(port: int) -> str:
+    found = holder(port)
+    if found is None:
         return "held by a program of another user: stop it, or choose another port"
+    pid, name = found
     if pid == os.getppid():
         return (
             f"held by {name} (pid {pid}), which started pt-bridge: this looks like "

@@ -26,7 +26,7 @@ from pt_bridge.orport import OrPort
 from pt_bridge.own_options import BOTH, NONE
 from pt_bridge.port import explain, explain_text
 from pt_bridge.protocol import environment, extorport
-from pt_bridge.protocol.address import Address, is_wildcard
+from pt_bridge.protocol.address import connectable
 
 if TYPE_CHECKING:
     import socket
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from pt_bridge.child import Child
     from pt_bridge.config import Config
     from pt_bridge.errors import Died
+    from pt_bridge.protocol.address import Address
     from pt_bridge.protocol.launch import Launch
     from pt_bridge.scrubber import Scrubber
     from pt_bridge.wire import Wire
@@ -69,7 +70,7 @@ class ServerBridge(Bridge):
 
     async def _serve(self) -> NoReturn:
         self._bind = await self._pt_address()
-        local = _never_wildcard(self._config.local)
+        local = connectable(self._config.local)
         self._host = await _one_ip("SS_LOCAL_HOST", local)
         with self._tunnels:
             await self._keep_carrying()
@@ -203,13 +204,6 @@ class ServerBridge(Bridge):
         if os.isatty(STDERR):
             # For the person who sits there; no log gets to see it.
             say(line)
-
-
-def _never_wildcard(local: Address) -> Address:
-    """Give an address to connect to: a wildcard is one to listen on."""
-    if not is_wildcard(local.host):
-        return local
-    return Address("::1" if ":" in local.host else "127.0.0.1", local.port)
 
 
 async def _one_ip(variable: str, address: Address) -> Address:

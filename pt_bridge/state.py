@@ -73,13 +73,49 @@ def persistent(config: Config, variables: Mapping[bytes, bytes]) -> str:
     Raises:
         StateError: it cannot be made, or others could have put something into it.
     """
+    folders = _folders(config, variables)
+    for folder in folders:
+        _private(folder)
+    return folders[-1]
+
+
+def look(config: Config, variables: Mapping[bytes, bytes]) -> tuple[str, bool]:
+    """Do as `persistent` does, and leave nothing.
+
+    Returns:
+        The folder's absolute path, and whether it is there.
+
+    Raises:
+        StateError: `persistent` would raise it.
+    """
+    folders = _folders(config, variables)
+    for folder in folders:
+        if not os.path.lexists(folder):
+            _see_that_it_can_be_made(folder)
+            return folders[-1], False
+        _private(folder)
+    return folders[-1], True
+
+
+def _folders(config: Config, variables: Mapping[bytes, bytes]) -> list[str]:
+    """Give the folders that must be ours alone, each in the one before."""
     if config.state is not None and os.path.isabs(config.state):
-        return _private(config.state)
-    folder = _private(base(variables))
+        return [config.state]
+    folders = [base(variables)]
     name = config.state or f"{config.transport}-{config.remote_port}"
-    for part in name.split("/"):
-        folder = _private(os.path.join(folder, part)) if part else folder
-    return folder
+    for part in filter(None, name.split("/")):
+        folders.append(os.path.join(folders[-1], part))
+    return folders
+
+
+def _see_that_it_can_be_made(folder: str) -> None:
+    parent = os.path.dirname(folder)
+    while not os.path.exists(parent):
+        parent = os.path.dirname(parent)
+    try:  # only this tells, of read-only file systems and of root's rights, too
+        os.rmdir(tempfile.mkdtemp(prefix=CLIENT_PREFIX, dir=parent))
+    except OSError as error:
+        raise cannot_write(folder, error) from None
 
 
 def _private(folder: str) -> str:

@@ -12,7 +12,9 @@ that the step ``await`` reads one byte of. The steps:
     leak NAME           the same, with the value of an environment variable
     client [P [B,...]]  listen for SOCKS, and say CMETHOD; P is socks5 or socks4, B what
                         to do with each connection, the last for all that follow:
-                        relay, refuse, reject, garbage, cut or silent. With
+                        relay, refuse, reject, garbage, cut, silent, or shake: send
+                        HELLO to the server, and relay once that came back, which is
+                        the event shaken. With
                         TOR_PT_PROXY, say PROXY DONE before, unless something about
                         it was said, and connect through that proxy, a socks5 one
     proxy-error TEXT    with TOR_PT_PROXY, say PROXY-ERROR and end; without, nothing
@@ -44,6 +46,8 @@ that the step ``await`` reads one byte of. The steps:
     exit CODE           end
     die SIGNAL          end by that signal, which has a number
 
+Asked for its -version, it prints that, and plays nothing.
+
 Behind the last step it runs until it is told to end (pt-spec 3.4).
 """
 
@@ -67,6 +71,7 @@ CHUNK = 64 * 1024
 KIB = 1024
 LINE = b"x" * 127 + b"\n"
 SPECIAL = "\\=;"
+HELLO = b"hello"
 GO_WORDS = {
     13: "bind: permission denied",
     98: "bind: address already in use",
@@ -448,6 +453,9 @@ class Pt:
             raise Hangup
         try:
             far = self._dial(host, port)
+            if behaviour == "shake":
+                _shake_hands(far)
+                self.tell("shaken")
         except (OSError, Hangup):
             sock.sendall(refused)
             raise Hangup from None
@@ -710,6 +718,17 @@ def _ask_proxy(
     _exactly(proxy, length + 2)
 
 
+def _shake_hands(server: socket.socket) -> None:
+    """Be let in by a server that sends back what it gets."""
+    try:
+        server.sendall(HELLO)
+        if _exactly(server, len(HELLO)) != HELLO:
+            raise Hangup
+    except BaseException:
+        server.close()
+        raise
+
+
 def _exactly(sock: socket.socket, number: int) -> bytes:
     """Read so many bytes, and leave the rest to the tunnel."""
     data = b""
@@ -722,4 +741,6 @@ def _exactly(sock: socket.socket, number: int) -> bytes:
 
 
 if __name__ == "__main__":
+    if sys.argv[1:] == ["-version"]:
+        sys.exit(sys.stdout.write(f"{os.path.basename(sys.argv[0])}-0.0.1\n") and 0)
     Pt(os.path.abspath(sys.argv[0])).run()

@@ -13,6 +13,8 @@ from pt_bridge.errors import (
     ArgumentsRejected,
     ConfigError,
     ConnectRefused,
+    CutAtOnce,
+    DidNotStart,
     Died,
     EndedUnready,
     HungUp,
@@ -57,6 +59,7 @@ MORE: dict[type[PtBridgeError], dict[str, Any]] = {
     Unreached: {"number": errno.EHOSTUNREACH},
     HungUp: {"was_reset": True, "received": 7},
     Unanswered: {"received": 7},
+    CutAtOnce: {"was_reset": True},
 }
 
 
@@ -94,7 +97,7 @@ def test_there_is_no_leaf_without_an_exit_code_but_those_that_end_nothing() -> N
     """ER-12, ER-13: these drop a connection, and so have no code."""
     ending_nothing = {
         *(ArgumentsRejected, ConnectRefused, LoginRefused, Unresolved, Unreached),
-        *(HungUp, Unanswered),
+        *(HungUp, Unanswered, CutAtOnce, DidNotStart),
     }
     assert set(LEAVES) == {*EXIT_CODES, *ending_nothing}
     for error in (*ending_nothing, ProtocolError):

@@ -15,6 +15,7 @@ from pt_bridge.connection import prepare, reset
 from pt_bridge.dial import connect
 from pt_bridge.errors import (
     ConnectRefused,
+    CutAtOnce,
     HungUp,
     ProtocolError,
     Unanswered,
@@ -382,7 +383,8 @@ async def test_a_pt_that_says_it_is_through_when_its_wire_is_dead() -> None:
             await pt.accept()
 
         error = await r.fail(play)
-        assert isinstance(error, HungUp)
+        assert isinstance(error, CutAtOnce)
+        assert error.was_reset
         assert await read_to_end(r.pt.plain) == b""
 
 

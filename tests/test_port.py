@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from pt_bridge.errors import ListenError
-from pt_bridge.port import WORDS, bind, explain, explain_text
+from pt_bridge.port import WORDS, bind, explain, explain_text, holder
 from pt_bridge.protocol.address import Address
 
 LOOPBACK = Address("127.0.0.1", 0)
@@ -199,3 +199,10 @@ def test_the_words_of_go_are_understood(number: int) -> None:
 def test_other_words_are_left_as_they_are() -> None:
     """SV-08: a PT has many reasons."""
     assert explain_text("no such transport is supported", 8388) is None
+
+
+def test_whoever_listens_on_a_port_has_an_id_and_a_name() -> None:
+    with listen(LOOPBACK) as sock:
+        port = port_of(sock)
+        assert holder(port) == (os.getpid(), psutil.Process().name())
+    assert holder(port) is None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import pwd
+import shutil
 import stat
 import subprocess
 import sys
@@ -16,7 +17,7 @@ import pytest
 from pt_bridge import state
 from pt_bridge.config import Config
 from pt_bridge.errors import StateError
-from pt_bridge.state import Lock, base, file_below, persistent, temporary
+from pt_bridge.state import Lock, base, file_below, look, persistent, temporary
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -161,6 +162,35 @@ def test_the_owner_may_name_any_folder(tmp_path: Path) -> None:
     wanted = str(tmp_path / "anywhere")
     assert persistent(config(state=wanted), {}) == wanted
     assert mode(wanted) == 0o700
+
+
+def test_one_may_look_and_leave_nothing(tmp_path: Path) -> None:
+    """Issue 6, item 1: doctor leaves nothing behind."""
+    for given in (config(), config("server;transport=obfs4;state=a/b")):
+        path, is_there = look(given, xdg(tmp_path / "new"))
+        assert not is_there
+        assert not (tmp_path / "new").exists()
+        assert persistent(given, xdg(tmp_path / "new")) == path
+        assert look(given, xdg(tmp_path / "new")) == (path, True)
+        shutil.rmtree(tmp_path / "new")
+
+
+def test_who_only_looks_is_told_what_who_makes_would_be(tmp_path: Path) -> None:
+    """SE-02, ER-07."""
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StateError, match="cannot write the state directory"):
+        look(config(), xdg(tmp_path / "file"))
+    folder = Path(persistent(config(), xdg(tmp_path)))
+    folder.chmod(0o777)
+    with pytest.raises(StateError, match="chmod 700"):
+        look(config(), xdg(tmp_path))
+
+
+@pytest.mark.parametrize("place", ["/proc", "/sys"])
+def test_where_nothing_can_be_made_a_look_tells(place: str) -> None:
+    """ER-07: root's rights do not help there."""
+    with pytest.raises(StateError, match="cannot write the state directory"):
+        look(config(), {b"XDG_STATE_HOME": place.encode()})
 
 
 def test_a_folder_that_others_can_only_read_is_good_enough(tmp_path: Path) -> None:

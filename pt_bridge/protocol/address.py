@@ -219,6 +219,13 @@ def is_wildcard(host: str) -> bool:
     return ip is not None and ip.is_unspecified
 
 
+def connectable(address: Address) -> Address:
+    """Give an address to connect to: a wildcard is one to listen on."""
+    if not is_wildcard(address.host):
+        return address
+    return Address("::1" if ":" in address.host else "127.0.0.1", address.port)
+
+
 def is_nowhere(host: str) -> bool:
     """Tell whether an IP address only fills a place, as in bridge lines of snowflake.
 

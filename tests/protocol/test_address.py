@@ -12,6 +12,7 @@ from pt_bridge.errors import ProtocolError
 from pt_bridge.protocol.address import (
     Address,
     Alternatives,
+    connectable,
     is_loopback,
     is_nowhere,
     is_wildcard,
@@ -298,6 +299,20 @@ def test_loopback_is_what_only_this_machine_can_reach(
 def test_a_wildcard_stands_for_every_address(host: str, *, expected: bool) -> None:
     """SV-02."""
     assert is_wildcard(host) == expected
+
+
+@pytest.mark.parametrize(
+    ("host", "expected"),
+    [
+        ("0.0.0.0", "127.0.0.1"),
+        ("::", "::1"),
+        ("192.0.2.1", "192.0.2.1"),
+        ("a.example", "a.example"),
+    ],
+)
+def test_a_wildcard_is_connected_to_on_loopback(host: str, expected: str) -> None:
+    """SV-09: it is an address to listen on."""
+    assert connectable(Address(host, 1)) == Address(expected, 1)
 
 
 @pytest.mark.parametrize(
