@@ -8,7 +8,7 @@ import functools
 import os
 from typing import TYPE_CHECKING, NoReturn
 
-from pt_bridge import causes, resolver, state
+from pt_bridge import causes, kernel, resolver, state
 from pt_bridge.bridge import Bridge
 from pt_bridge.connection import reset
 from pt_bridge.dialler import Dialler
@@ -86,7 +86,7 @@ class ClientBridge(Bridge):
         except ProxyRefused as error:
             if self._hold != BOTH or self._has_proxy:
                 raise
-            logger.warning("%s: it gets the wire to itself (as with hold=plain)", error)
+            logger.warning("%s", causes.explain_plain(error))
             self._hold = PLAIN
         return await self._carry_through_one()
 
@@ -195,7 +195,8 @@ class ClientBridge(Bridge):
         except (ProtocolError, OSError) as error:
             logger.debug("! a connection failed: %r", error)
             if not self._pt_has_died():
-                text = causes.explain(error, proxy=self._has_proxy)
+                clock = kernel.is_clock_synchronised()
+                text = causes.explain(error, proxy=self._has_proxy, clock=clock)
                 self._complain(self._failures, text)
         finally:
             slow.cancel()
@@ -230,5 +231,6 @@ class ClientBridge(Bridge):
         return await dialler.dial(remote)
 
     def _complain_of_silence(self) -> None:
-        text = causes.explain_silence(SLOW, proxy=self._has_proxy)
+        clock = kernel.is_clock_synchronised()
+        text = causes.explain_silence(SLOW, proxy=self._has_proxy, clock=clock)
         self._complain(self._silences, text)

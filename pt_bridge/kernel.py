@@ -21,6 +21,8 @@ PR_SET_PDEATHSIG = 1  # prctl(2)
 PF_EXITING = 0x4  # include/linux/sched.h
 STAT_SIZE = 4096  # more than /proc/PID/stat ever holds
 FLAGS_FIELD = 6  # of /proc/PID/stat, counted behind the name, proc(5)
+TIMEX_SIZE = 512  # more than struct timex has, adjtimex(2)
+TIME_ERROR = 5  # include/linux/timex.h: nobody keeps the clock right
 
 
 def raise_descriptor_limit() -> int:
@@ -115,6 +117,19 @@ def is_asleep(pid: int) -> bool | None:
     except (OSError, IndexError):  # no /proc; it has ended; no descriptor is left
         return None
     return True
+
+
+def is_clock_synchronised() -> bool | None:
+    """Tell whether something keeps this machine's clock right (NTP, mostly).
+
+    The kernel takes that back when the clock is set by hand, or nothing corrects it for
+    hours (adjtimex(2)). None where it cannot be known.
+    """
+    if not LINUX:
+        return None
+    nothing_to_change = ctypes.create_string_buffer(TIMEX_SIZE)
+    state = ctypes.CDLL(None, use_errno=True).adjtimex(nothing_to_change)
+    return None if state < 0 else bool(state != TIME_ERROR)
 
 
 def watch_process(

@@ -9,16 +9,29 @@ import pytest
 
 from pt_bridge.causes import (
     INTERVAL,
+    WORDS,
     Complaints,
+    advise,
     explain,
+    explain_cut,
     explain_host,
+    explain_host_down,
+    explain_no_answer,
+    explain_no_start,
+    explain_plain,
+    explain_proxy,
     explain_silence,
+    explain_words,
 )
 from pt_bridge.errors import (
     ArgumentsRejected,
     ConnectRefused,
+    CutAtOnce,
     HungUp,
+    LoginRefused,
+    OptionsError,
     ProtocolError,
+    ProxyRefused,
     Unanswered,
     Unreached,
     Unresolved,
@@ -84,6 +97,115 @@ def test_a_server_that_hangs_up_may_be_a_matter_of_the_clock() -> None:
     silent = explain(Unanswered("", received=0))
     assert "clock off by an hour" in silent
     assert "clock" not in explain(Unanswered("", received=1))
+
+
+@pytest.mark.parametrize(
+    ("clock", "words"),
+    [
+        (None, ", or this machine's clock off by an hour"),
+        (False, "clock off by an hour (nothing keeps it right at the moment)"),
+    ],
+)
+def test_a_clock_that_nobody_keeps_right_is_said_to_be_one(
+    clock: bool | None,  # noqa: FBT001 - as the function has it
+    words: str,
+) -> None:
+    """ER-13: what the kernel tells narrows the causes down."""
+    error = ConnectRefused("the PT answered with SOCKS reply 1")
+    assert explain(error, clock=clock).endswith(words)
+    assert explain(Unanswered("", received=0), clock=clock).endswith(words)
+    assert explain_silence(10, clock=clock).endswith(words)
+
+
+@pytest.mark.parametrize("error", [ConnectRefused(""), Unanswered("", received=0)])
+def test_a_clock_that_is_kept_right_is_no_suspect(error: ProtocolError) -> None:
+    text = explain(error, clock=True)
+    assert "clock" not in text
+    assert ", or " in text
+    assert ", ," not in text
+
+
+@pytest.mark.parametrize(("was_reset", "how"), [(True, "reset"), (False, "closed")])
+def test_a_connection_that_is_cut_at_once_points_behind_the_server(
+    how: str, *, was_reset: bool
+) -> None:
+    """SK-12: the PTs are through, so it is none of theirs."""
+    text = explain(CutAtOnce("it ended", was_reset=was_reset))
+    assert text == explain_cut(was_reset=was_reset)
+    assert f"{how} it at once" in text
+    assert "shadowsocks server behind it" in text
+    assert "cert" not in text
+
+
+ADVICE = [
+    (LoginRefused(""), "upstream-proxy="),
+    (ArgumentsRejected(""), "client-options.txt"),
+    (Unresolved(""), "resolver"),
+    (Unreached("", errno.ECONNREFUSED), "on the server"),
+    (Unreached("", errno.ETIMEDOUT), "firewall"),
+    (HungUp("", was_reset=True, received=0), "another network"),
+    (HungUp("", was_reset=False, received=0), "client-options.txt"),
+    (HungUp("", was_reset=True, received=1), "client-options.txt"),
+    (Unanswered("", received=0), "client-options.txt"),
+    (ConnectRefused(""), "client-options.txt"),
+    (TimeoutError(), "client-options.txt"),
+]
+
+
+@pytest.mark.parametrize(
+    ("error", "words"), ADVICE, ids=lambda value: type(value).__name__
+)
+def test_there_is_something_to_try_next(error: Exception, words: str) -> None:
+    """Issue 6, item 1."""
+    assert words in advise(error)
+
+
+@pytest.mark.parametrize("error", [ConnectionRefusedError(), OptionsError("set it")])
+def test_nothing_is_added_to_a_sentence_that_says_what_to_do(error: Exception) -> None:
+    assert advise(error) == ""
+
+
+def test_what_stands_between_is_looked_at_first() -> None:
+    assert "upstream proxy" in advise(ConnectRefused(""), proxy=True)
+    assert "clock" in advise(ConnectRefused(""), clock=False)
+    assert "clock" not in advise(ConnectRefused(""), clock=True)
+
+
+@pytest.mark.parametrize(
+    ("words", "meaning"),
+    [
+        ("dial tcp 192.0.2.1:1: connect: connection refused", "nothing listens"),
+        ("tls: failed to verify certificate: x509: signed by x", "somebody in between"),
+        ("x509: certificate has expired or is not yet valid: x", "clock"),
+        ("tls: first record does not look like a handshake", "no TLS"),
+        ("lookup x: no such host", "DNS"),
+        ("broker failure dial", "broker"),
+    ],
+)
+def test_what_a_pt_writes_is_explained(words: str, meaning: str) -> None:
+    """Issue 6, item 1: Go's own words, as lyrebird logs them."""
+    assert meaning in explain_words(words)
+
+
+def test_what_says_nothing_to_us_is_not_explained() -> None:
+    assert explain_words("launched") == ""
+    assert all(explain_words(words) for words in WORDS)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (explain_plain(ProxyRefused("it refuses")), "it refuses: it gets the wire"),
+        (explain_proxy(OSError(111, "Refused")), "(refused): it may be down"),
+        (explain_proxy(TimeoutError()), "(no answer in time)"),
+        (explain_host_down(OSError(111, "Refused")), "SS_LOCAL_HOST"),
+        (explain_no_answer("it was closed"), "(it was closed): its password"),
+        (explain_no_start("ss-local", "oh no"), "started: oh no"),
+        (explain_no_start("ss-local", ""), "it said nothing"),
+    ],
+)
+def test_every_other_sentence_says_why(text: str, words: str) -> None:
+    assert words in text
 
 
 def test_a_pt_that_refuses_is_not_blamed_on_the_server() -> None:

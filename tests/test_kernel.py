@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ctypes
 import os
 import resource
 import select
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 INTERVAL = 0.01
+STA_UNSYNC = 0x40  # include/linux/timex.h
 LIMITS = """
 import resource
 from pt_bridge import kernel
@@ -310,3 +312,11 @@ def test_a_child_dies_when_the_process_that_forked_it_does() -> None:
             assert select.select([pidfd], [], [], DEADLINE)[0], "it lives on"
         finally:
             os.close(pidfd)
+
+
+def test_the_clock_is_kept_right_or_not_or_nobody_can_tell() -> None:
+    """ER-13, adjtimex(2): STA_UNSYNC is bit 6 of the status, behind four longs."""
+    timex = (ctypes.c_long * 64)()
+    state = ctypes.CDLL(None).adjtimex(timex)
+    is_kept = None if state < 0 else not timex[5] & STA_UNSYNC
+    assert kernel.is_clock_synchronised() is is_kept
