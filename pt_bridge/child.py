@@ -30,6 +30,8 @@ GRACE = 1.0
 # How long a killed one may take to be gone; only a kernel in trouble needs it all.
 KILL_LIMIT = 0.4
 READ_SIZE = 64 * 1024
+# How its words are logged: its name, and what it said.
+WORDS = "%s: %s"
 # What is read of what is still in the pipes of a PT that has ended; a pipe holds no
 # more by default.
 MAX_LAST_WORDS = 64 * 1024
@@ -276,7 +278,7 @@ class Child:
             case Log() if self._told_to_end:
                 pass  # nobody waits for its last thousand lines
             case Log(severity, text):
-                logger.log(SEVERITIES[severity], "%s: %s", self.launch.program, text)
+                logger.log(SEVERITIES[severity], WORDS, self.launch.program, text)
             case Unknown(text):
                 if text and not self._first_words:
                     self._first_words = text
@@ -300,7 +302,7 @@ class Child:
                 # Once it is ready, some write a line for each connection.
                 is_ready = self.launch.state is State.READY
                 level = logging.DEBUG if is_ready else logging.INFO
-                logger.log(level, "%s: %s", self.launch.program, text)
+                logger.log(level, WORDS, self.launch.program, text)
 
     def _last_words(self) -> str:
         return self._stderr[-1] if self._stderr else ""

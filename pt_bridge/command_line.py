@@ -1,4 +1,4 @@
-"""The commands for people: ``pt-bridge client``, ``server``, ``convert``, ``help``."""
+"""The commands for people: client, server, convert, doctor, help."""
 
 from __future__ import annotations
 
@@ -10,14 +10,20 @@ from typing import TYPE_CHECKING, NoReturn
 
 from pt_bridge import __version__, owner
 from pt_bridge.config import Config, variables_from_flags
-from pt_bridge.errors import ConfigError, UsageError
+from pt_bridge.errors import ConfigError, ProtocolError, UsageError
 from pt_bridge.own_options import CLIENT, OPTIONS, OWNERS_FILES, SERVER
+from pt_bridge.protocol.address import parse_host_port
 from pt_bridge.transports import TRANSPORTS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
+
+    from pt_bridge.own_options import OwnOption
+    from pt_bridge.protocol.address import Address
 
 STDOUT = 1
+DOCTOR = "doctor"
+SECONDS = re.compile(r"[0-9]{1,6}(?:\.[0-9]{1,3})?")
 # `forms.FORMS`, which takes long to import.
 FORMS = ("bridge", "options", "link", "json")
 # The name of a flag, without the value, which may be a secret.
@@ -35,7 +41,13 @@ For programs that cannot run plugins, the commands below do the same.
 EXIT_CODES = """\
 exit codes: 0 asked to stop; 64 usage; 65 plugin options; 69 transport or proxy refused;
 70 bug; 71 PT program; 73 state directory; 74 port; 75 PT late or dead; 76 PT misbehaves
-78 pt-bridge.conf
+78 pt-bridge.conf; and doctor's alone: 66 no answer, or no shadowsocks server
+68 no way to the server; 77 the server does not let us in; 130, 143 stopped by a signal
+"""
+DOCTOR_DESCRIPTION = """\
+Look at every link of the chain on this machine, from the options to the server's
+answer, until one is broken; say why, and what to try next. Plugin options with 'server'
+in them are a server's, all others a client's.
 """
 OPTIONS_INTRODUCTION = """\
 Plugin options: key=value pairs joined with ';'. Write \\; \\= \\\\ for ; = \\ in a key
@@ -68,7 +80,9 @@ class Parser(argparse.ArgumentParser):
         """Raise it, instead of exiting with 2; the words themselves may be secrets."""
         what = message if message.startswith(REQUIRED) else message.partition(":")[0]
         if what == "argument COMMAND":
-            what = "there is no such command: say client, server, convert or help"
+            what = (
+                "there is no such command: say client, server, convert, doctor or help"
+            )
         elif what == "argument --to":
             what = f"--to must be one of: {', '.join(FORMS)}"
         elif what == "unrecognized arguments":
@@ -98,6 +112,11 @@ def main(arguments: Sequence[str], run: Callable[[Callable[[], Config]], int]) -
         return 0
     if given.command is None:
         return run(_raises(UsageError("say what to be: client or server")))
+    if given.command == DOCTOR:
+        try:
+            return _doctor(given)
+        except ConfigError as error:
+            return run(_raises(error))
     return run(lambda: _config(given))
 
 
@@ -147,6 +166,50 @@ def _raises(error: ConfigError) -> Callable[[], Config]:
     return fail
 
 
+def _doctor(given: argparse.Namespace) -> int:
+    """Look at every link of a chain, and print on stdout what is found."""
+    # Somebody may be typing: Ctrl-C simply ends it.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    from pt_bridge import doctor, source
+
+    options = given.plugin_opts
+    if options is None and not given.text:
+        options = os.environ.get("SS_PLUGIN_OPTIONS", "")
+    request = doctor.Request(
+        text=source.read(" ".join(given.text)) if given.text else "",
+        plugin_opts=options,
+        local=given.local,
+        remote=given.remote,
+        flags=_flags(given),
+        through=None if given.through is None else _address(given.through),
+        timeout=doctor.TIMEOUT if given.timeout is None else _seconds(given.timeout),
+        json=given.json,
+    )
+    return doctor.run(request, os.environb, lambda text: _print(f"{text}\n"))
+
+
+def _address(text: str) -> Address:
+    try:
+        return parse_host_port(text)
+    except ProtocolError as error:
+        raise UsageError(f"--through is wrong: {error}") from None
+
+
+def _seconds(text: str) -> float:
+    if not SECONDS.fullmatch(text) or float(text) < 1:
+        raise UsageError("--timeout must be a number of seconds, at least 1")
+    return float(text)
+
+
+def _flags(given: argparse.Namespace) -> dict[str, str | None]:
+    """Give our own options, where they were given as flags."""
+    return {
+        name: value if OPTIONS[name].value else None
+        for name, value in vars(given).items()
+        if name in OPTIONS and value
+    }
+
+
 def _config(given: argparse.Namespace) -> Config:
     options = given.plugin_opts
     if options is None:
@@ -154,11 +217,7 @@ def _config(given: argparse.Namespace) -> Config:
     variables = variables_from_flags(
         local=given.local, remote=given.remote, plugin_options=options
     )
-    flags: dict[str, str | None] = {
-        name: value if OPTIONS[name].value else None
-        for name, value in vars(given).items()
-        if name in OPTIONS and value
-    }
+    flags = _flags(given)
     if given.command == SERVER:
         flags["server"] = None
     config = Config(
@@ -191,6 +250,7 @@ def parser() -> Parser:
     _add_role(commands, CLIENT, "listen on --local, reach the server at --remote")
     _add_role(commands, SERVER, "listen on --remote, pass connections on to --local")
     _add_convert(commands)
+    _add_doctor(commands)
     helper = commands.add_parser("help", help="explain the plugin options")
     helper.add_argument("topic", choices=["options"], nargs="?")
     return parser
@@ -211,8 +271,15 @@ def _add_role(
         metavar="OPTIONS",
         help="as shadowsocks has them; without it, SS_PLUGIN_OPTIONS, which ps hides",
     )
-    for option in OPTIONS.values():
-        if option.name == SERVER or option.side not in ("", role):
+    _add_flags(
+        parser, (option for option in OPTIONS.values() if option.side in ("", role))
+    )
+
+
+def _add_flags(parser: Parser, options: Iterable[OwnOption]) -> None:
+    """Add our own options, but for the role, which is a command."""
+    for option in options:
+        if option.name == SERVER:
             continue
         flag = f"--{option.name}"
         if option.value:
@@ -246,6 +313,36 @@ def _add_convert(commands: argparse._SubParsersAction[Parser]) -> None:
         ("--local", "HOST:PORT", "where ss-local listens (127.0.0.1:1080)"),
     ):
         parser.add_argument(flag, metavar=metavar, help=meaning)
+
+
+def _add_doctor(commands: argparse._SubParsersAction[Parser]) -> None:
+    what = "find what is broken between here and there"
+    parser = commands.add_parser(
+        DOCTOR,
+        help=what,
+        description=DOCTOR_DESCRIPTION,
+        epilog=EXIT_CODES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "text",
+        nargs="*",
+        metavar="WHAT",
+        help="config.json, an ss:// link, a bridge line, plugin options; - for stdin",
+    )
+    for flag, metavar, meaning in (
+        ("--plugin-opts", "OPTIONS", "in the place of those in WHAT"),
+        ("--remote", "HOST:PORT", "the side of the Internet, if WHAT does not name it"),
+        ("--local", "HOST:PORT", "server: where shadowsocks takes connections"),
+        ("--through", "HOST:PORT", "client: ask this web server through shadowsocks"),
+        ("--timeout", "SECONDS", "how long all of it may take (120)"),
+    ):
+        parser.add_argument(flag, metavar=metavar, help=meaning)
+    parser.add_argument(
+        "--json", action="store_true", help="print one JSON object a line"
+    )
+    _add_flags(parser, OPTIONS.values())
 
 
 def help_options() -> str:

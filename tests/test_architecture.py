@@ -29,6 +29,7 @@ PURE = {
     "pt_bridge.arguments",
     "pt_bridge.causes",
     "pt_bridge.config",
+    "pt_bridge.diagnosis",
     "pt_bridge.errors",
     "pt_bridge.forms",
     "pt_bridge.own_options",

@@ -228,7 +228,7 @@ def test_the_death_of_the_pt_is_an_error_here_too(bench: Bench) -> None:
         (
             ["clent"],
             64,
-            "there is no such command: say client, server, convert or help",
+            "there is no such command: say client, server, convert, doctor or help",
         ),
         (
             ["client", "--local=9", "--remote=9", f"--chert={SECRET}", SECRET],
