@@ -21,7 +21,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tests import fake_pt
+from tests import fake_pt, fake_ss_local
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -355,6 +355,15 @@ class Bench:
         self._stack.callback(pt.close)
         self._pts.append(pt)
         return pt
+
+    def install_ss_local(self, name: str = "ss-local") -> str:
+        """Put the stand-in for ss-local beside the PT; give its path."""
+        source = Path(fake_ss_local.__file__).read_text(encoding="utf-8")
+        _, _, program = source.partition("\n")
+        path = self.pt.folder / name
+        path.write_text(f"#!{sys.executable} -I\n{program}", encoding="utf-8")
+        path.chmod(0o755)
+        return str(path)
 
     def for_ordinary_user(self) -> tuple[str, ...]:
         """Give an ordinary user all of this; give what to put before a command."""

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import socket
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,6 +15,7 @@ from pt_bridge.client_examination import ClientExamination
 from pt_bridge.config import Config, variables_from_flags
 from pt_bridge.connection import NO_LINGER
 from pt_bridge.diagnosis import Verdict
+from pt_bridge.protocol.address import Address
 from pt_bridge.protocol.profile import Profile
 from tests import proxies
 from tests.fake_pt import HELLO
@@ -29,8 +31,9 @@ OPTIONS = f"transport=obfs4;cert={SECRET};iat-mode=0"
 SHAKES = ("say VERSION 1", "client socks5 shake", "say CMETHODS DONE")
 STAY = 0.2  # seconds; what a test wants to see ends it before, or never
 LIMIT = 20.0
+THROUGH = Address("web.example", 80)
 # More than a silent server needs to be given up, and less than the fake PT's patience.
-SHORT = 2.0
+SHORT = 4.0
 
 
 def config(options: str, remote: str) -> Config:
@@ -447,6 +450,96 @@ async def test_who_asks_for_no_answer_is_told_how_to(
         steps = await examined(bench, place, profile=profile)
     assert steps[-1].verdict is Verdict.SKIPPED
     assert advice in steps[-1].advice
+
+
+async def serve_web(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    writer.write(HELLO)
+    if await reader.read(4096):
+        writer.write(b"HTTP/1.1 204 No Content\r\n\r\n")
+
+
+async def serve_nothing(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+) -> None:
+    writer.write(HELLO)
+    if await reader.read(4096):
+        writer.close()
+
+
+def whole(method: str) -> Profile:
+    """All that shadowsocks must know, but for the server."""
+    return Profile(method=method, password="password", plugin_opts=OPTIONS)
+
+
+async def answered(
+    bench: Bench, method: str, serve: Any, **more: Any
+) -> tuple[list[Step], Step]:
+    bench.pt.play(*SHAKES)
+    async with serving(serve) as place:
+        host, _, port = place.rpartition(":")
+        profile = replace(whole(method), hosts=(host,), port=int(port))
+        steps = await examined(bench, place, profile=profile, through=THROUGH, **more)
+    return steps, steps[-1]
+
+
+async def test_a_byte_that_comes_back_is_told(bench: Bench) -> None:
+    """Issue 6, item 1: through shadowsocks and everything behind it."""
+    bench.install_ss_local()
+    _, last = await answered(bench, "plain", serve_web)
+    assert (last.link, last.verdict) == ("answer", Verdict.OK)
+    assert "web.example:80: HTTP/1.1 204 No Content" in last.text
+
+
+@pytest.mark.parametrize(
+    ("method", "words"),
+    [
+        ("plain", "(the connection was closed): its password or method"),
+        ("refused", "ss-local ended as soon as it was started: Invalid cipher name"),
+    ],
+)
+async def test_where_nothing_comes_back_the_chain_is_broken(
+    bench: Bench, method: str, words: str
+) -> None:
+    bench.install_ss_local()
+    steps, _ = await answered(bench, method, serve_nothing)
+    assert words in broken(steps, "answer", 66).text
+
+
+async def test_an_answer_is_not_waited_for_without_end(bench: Bench) -> None:
+    bench.install_ss_local()
+    steps, _ = await answered(bench, "plain", echo, limit=2 * SHORT)
+    last = broken(steps, "answer", 66)
+    assert "no answer in time" in last.text
+    assert "password" in last.advice
+
+
+async def test_a_pt_that_speaks_socks4_gets_the_wire_to_itself(bench: Bench) -> None:
+    """SK-15: it has no names."""
+    bench.pt.play("say VERSION 1", "client socks4 shake", "say CMETHODS DONE")
+    async with serving(echo) as place:
+        steps = await examined(bench, place)
+    assert "SOCKS4" in steps[2].text
+    assert "(socks4, hold=plain)" in steps[3].text
+    assert not any(step.has_failed for step in steps)
+
+
+async def test_a_pt_with_the_wire_to_itself_is_given_the_users_proxy(
+    bench: Bench,
+) -> None:
+    """Design 3: and no wire is taken from it that goes around."""
+    bench.pt.play(
+        "say VERSION 1", "proxy-error no proxies", "client", "say CMETHODS DONE"
+    )
+    proxy = "upstream-proxy=socks5://localhost:9"
+    steps = await examined(bench, "server.example:9", f"{OPTIONS};hold=plain;{proxy}")
+    assert "no proxies" in broken(steps, "start", 69).text
+    assert bench.pt.environment["TOR_PT_PROXY"] == "socks5://127.0.0.1:9"
+
+
+async def test_a_proxy_without_an_address_breaks_the_chain(bench: Bench) -> None:
+    proxy = "upstream-proxy=socks5://nobody.invalid:9"
+    steps = await examined(bench, "server.example:9", f"{OPTIONS};hold=plain;{proxy}")
+    assert "upstream proxy" in broken(steps, "start", 69).text
 
 
 async def test_time_that_is_up_breaks_the_chain_where_it_is(bench: Bench) -> None:

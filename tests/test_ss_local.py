@@ -6,7 +6,6 @@ import asyncio
 import os
 import socket
 import stat
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +16,6 @@ from pt_bridge.errors import DidNotStart
 from pt_bridge.protocol.address import Address
 from pt_bridge.protocol.profile import Profile
 from pt_bridge.ss_local import SsLocal
-from tests import fake_ss_local
 from tests.processes import CLIENT, CLIENT_OPTIONS
 
 if TYPE_CHECKING:
@@ -26,16 +24,6 @@ if TYPE_CHECKING:
 TARGET = Address("web.example", 80)
 ANSWER = b"HTTP/1.1 204 No Content\r\n\r\n"
 LIMIT = 20.0
-
-
-def install(bench: Bench, name: str = "ss-local") -> str:
-    """Put the stand-in where it is found."""
-    source = Path(fake_ss_local.__file__).read_text(encoding="utf-8")
-    _, _, program = source.partition("\n")
-    path = bench.pt.folder / name
-    path.write_text(f"#!{sys.executable} -I\n{program}", encoding="utf-8")
-    path.chmod(0o755)
-    return str(path)
 
 
 def variables(bench: Bench, **more: str) -> dict[bytes, bytes]:
@@ -82,7 +70,9 @@ async def test_a_request_goes_through_shadowsocks_and_its_plugin(
         asked.append(sock.recv(4096))
         sock.sendall(ANSWER)
 
-    running = SsLocal(install(bench), profile(listener), words, variables(bench))
+    running = SsLocal(
+        bench.install_ss_local(), profile(listener), words, variables(bench)
+    )
     async with asyncio.timeout(LIMIT), running, asyncio.TaskGroup() as group:
         group.create_task(asyncio.to_thread(be_web_server))
         assert await running.ask(TARGET) == ANSWER
@@ -104,7 +94,7 @@ async def test_a_server_that_hangs_up_gives_no_answer(bench: Bench) -> None:
         sock.recv(4096)
         sock.close()
 
-    running = SsLocal(install(bench), profile(listener), (), variables(bench))
+    running = SsLocal(bench.install_ss_local(), profile(listener), (), variables(bench))
     async with asyncio.timeout(LIMIT), running, asyncio.TaskGroup() as group:
         group.create_task(asyncio.to_thread(hang_up))
         assert await running.ask(TARGET) == b""
@@ -116,17 +106,20 @@ async def test_what_others_must_not_see_is_in_files_that_are_ours(
     """Command lines can be read by all users, and so can /tmp."""
     bench.pt.play(*CLIENT)
     running = SsLocal(
-        install(bench), profile(bench.listen()), (), variables(bench, SS_X="1")
+        bench.install_ss_local(),
+        profile(bench.listen()),
+        (),
+        variables(bench, SS_X="1"),
     )
     async with asyncio.timeout(LIMIT), running:
         (folder,) = (
-            path
-            for path in (bench.folder / "tmp").iterdir()
-            if path.joinpath("config.json").exists()
+            each
+            for each in (bench.folder / "tmp").iterdir()
+            if each.joinpath("config.json").exists()
         )
         assert stat.S_IMODE(folder.stat().st_mode) == 0o700
-        for path in folder.iterdir():
-            assert stat.S_IMODE(path.stat().st_mode) & 0o077 == 0
+        for file in folder.iterdir():
+            assert stat.S_IMODE(file.stat().st_mode) & 0o077 == 0
         assert '"mode"' not in (folder / "config.json").read_text()
     nothing_is_left(bench)
 
@@ -143,7 +136,10 @@ async def test_one_that_does_not_start_says_why(
 ) -> None:
     """What its pt-bridge says comes before what shadowsocks makes of it."""
     running = SsLocal(
-        install(bench), profile(bench.listen(), method, options), (), variables(bench)
+        bench.install_ss_local(),
+        profile(bench.listen(), method, options),
+        (),
+        variables(bench),
     )
     with pytest.raises(DidNotStart, match=words):
         async with asyncio.timeout(LIMIT), running:
@@ -155,7 +151,7 @@ async def test_one_that_ignores_its_end_ends_all_the_same(bench: Bench) -> None:
     """And its plugin with it."""
     bench.pt.play(*CLIENT)
     running = SsLocal(
-        install(bench), profile(bench.listen(), "deaf"), (), variables(bench)
+        bench.install_ss_local(), profile(bench.listen(), "deaf"), (), variables(bench)
     )
     async with asyncio.timeout(LIMIT), running:
         pass
@@ -164,7 +160,7 @@ async def test_one_that_ignores_its_end_ends_all_the_same(bench: Bench) -> None:
 
 @pytest.mark.parametrize("name", ss_local.NAMES)
 def test_either_shadowsocks_will_do(bench: Bench, name: str) -> None:
-    path = install(bench, name)
+    path = bench.install_ss_local(name)
     assert ss_local.find({b"PATH": os.fsencode(bench.pt.folder)}) in (
         path,
         "/usr/bin/ss-local",
@@ -173,6 +169,6 @@ def test_either_shadowsocks_will_do(bench: Bench, name: str) -> None:
 
 def test_one_that_others_could_have_put_there_is_none(bench: Bench) -> None:
     """SE-03."""
-    path = Path(install(bench))
+    path = Path(bench.install_ss_local())
     path.chmod(0o777)
     assert ss_local.find({b"PATH": os.fsencode(bench.pt.folder)}) != str(path)
