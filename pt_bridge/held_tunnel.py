@@ -362,7 +362,10 @@ class HeldTunnel:
         self._timer = None
         peer = self._sock_diag.peer(self._out.legs.exit)
         if isinstance(peer, TcpSocket):
-            self._manners.keeps = peer.state == ESTABLISHED
+            if peer.state != ESTABLISHED:
+                self._manners.keeps = False
+            elif self._manners.is_asleep():  # else it may only be slow
+                self._manners.keeps = True
         self._leave_pt()
         self._end_if_left()
 

@@ -837,6 +837,19 @@ async def test_a_pt_is_given_time_to_show_what_it_makes_of_an_end() -> None:
         assert r.manners.keeps is False
 
 
+async def test_a_pt_that_works_on_something_may_only_be_slow() -> None:
+    """Closing: on a busy machine it may be about to close what it still keeps."""
+    process = Process()
+    process.is_asleep = False
+    with rig(process=process) as r:
+        await lose_the_host(r)
+        r.pt.run(KEEPS)
+        assert await read_to_end(r.peer) == QUESTION
+        r.peer.close()
+        await r.over()
+        assert r.manners.keeps is None
+
+
 async def test_a_pt_that_is_gone_when_it_is_asked_shows_nothing() -> None:
     """Closing: a reset, or its death, say nothing of its manners."""
     clock = ClockedLoop(asyncio.get_running_loop())
