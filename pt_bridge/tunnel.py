@@ -23,6 +23,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pt_bridge.connection import half_close, reset, unsent
+from pt_bridge.farewell import Farewell
 from pt_bridge.pump import CopyPump, Drain, End
 from pt_bridge.sock_diag import cannot_tell
 
@@ -57,6 +58,7 @@ class Tunnel:
         "_drain_limit",
         "_ended",
         "_far",
+        "_farewell",
         "_host_has_closed",
         "_host_is_alive",
         "_host_is_gone",
@@ -122,6 +124,7 @@ class Tunnel:
         self._pt_is_done = False
         self._seen = -1
         self._drain: Drain | None = None
+        self._farewell: Farewell | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._look: asyncio.TimerHandle | None = None
         self._up.start()
@@ -258,8 +261,13 @@ class Tunnel:
         """Nobody takes what the host still sends: let it read what it was sent."""
         self._stop()
         self._far.close()
-        self._drain = Drain(self._loop, self._near, self._close)
-        self._wait(self._close)
+        self._farewell = Farewell(
+            self._loop, self._near, self._heard_out, limit=self._drain_limit
+        )
+
+    def _heard_out(self, _: Farewell) -> None:
+        self._farewell = None
+        self._ended(self)
 
     def _finish_far(self) -> None:
         """The host is gone: give the PT its EOF, and time to pass everything on."""
@@ -291,6 +299,9 @@ class Tunnel:
             if pump is not None:
                 pump.stop()
         self._drain = None
+        if self._farewell is not None:
+            self._farewell.reset()
+            self._farewell = None
         self._cancel_timer()
         if self._look is not None:
             self._look.cancel()

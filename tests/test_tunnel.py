@@ -762,3 +762,16 @@ async def test_an_upload_that_a_silent_pt_does_not_take_ends_with_a_reset() -> N
             await r.over()
             uploads.cancel()
         assert await is_reset(r.pt)
+
+
+async def test_a_host_that_goes_on_when_nobody_takes_it_any_more_is_reset() -> None:
+    """RL-02: once it has the answer; what it sends is not swallowed for long."""
+    with rig() as r:
+        await write(r.pt, ANSWER)
+        r.pt.close()
+        assert await read_to_end(r.host) == ANSWER
+        with pytest.raises((ConnectionResetError, BrokenPipeError)):
+            while True:
+                await write(r.host, QUESTION)
+                await asyncio.sleep(0)
+        await r.over()
