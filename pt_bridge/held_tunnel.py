@@ -298,6 +298,7 @@ class HeldTunnel:
         match self._sock_diag.peer_has_closed(self._out.legs.source):
             case True:
                 self._do(self._closing.sink_lost(Way.IN))
+                self._check_silence()
             case False:
                 self._host_is_alive = True
                 self._look = self._loop.call_later(wait, self._look_at_host, 2 * wait)

@@ -72,7 +72,6 @@ class Passage:
     __slots__ = (
         "_came_through",
         "_drains",
-        "_has_read",
         "_is_telling",
         "_is_watching",
         "_loop",
@@ -81,6 +80,7 @@ class Passage:
         "_pt",
         "_quiet_cpu",
         "_quiet_since",
+        "_read_since",
         "_sock_diag",
         "_timer",
         "_told",
@@ -134,7 +134,7 @@ class Passage:
         self._came_through = came_through
         self._is_telling = False
         self._must_read_other = False
-        self._has_read = False
+        self._read_since: float | None = None
         self._is_watching = False
         self._drains: list[Drain] = []
         self._timer: asyncio.TimerHandle | None = None
@@ -209,17 +209,21 @@ class Passage:
             self._wait = min(LONGER * self._wait, LAST_LOOK)
 
     def _may_tell(self) -> bool:
-        """Tell whether the PT had read everything, at this look and at the one before.
+        """Tell whether the PT had read everything, now and at an earlier look.
 
         A call that takes the last bytes may still take an EOF that comes meanwhile.
         """
-        before = self._has_read
-        self._has_read = not (
+        if (
             unsent(self.legs.entry)
             or self._has_unread(self.legs.entry)
             or (self._must_read_other and self._has_unread(self.legs.exit))
-        )
-        return before and self._has_read
+        ):
+            self._read_since = None
+            return False
+        now = self._loop.time()
+        if self._read_since is None:
+            self._read_since = now
+        return now - self._read_since >= FIRST_LOOK
 
     def _has_unread(self, leg: socket.socket) -> bool:
         peer = self._sock_diag.peer(leg)
