@@ -56,7 +56,7 @@ IN_CERTIFICATE = re.compile(
 # Host names in an argument's value: those with a dot, and those before a port.
 # Possessive, so that no long word is gone through more than once.
 NAME = re.compile(r"(?<![\w-])[\w-]++(?:\.[\w-]++)+")
-NOT_A_NAMES_END = re.compile(r"(?:\.[^.A-Za-z][^.]*+)+\Z")
+BEGINS_WITH_LETTER = re.compile(r"[A-Za-z]")
 NAME_AND_PORT = re.compile(r"(?:^|[:/@])(?=[\d_-]*+[A-Za-z])([\w-]++):\d+(?=$|/)")
 # The other parts of a URL that are found alone.
 PATH_AND_QUERY = re.compile(r"://[^/?#]*(/[^?#]*)?(?:[?#](.*))?")
@@ -99,7 +99,7 @@ class Scrubber:
             # A backslash at its beginning may be an escape.
             parts = {part.lstrip("\\") for part in _parts(secret)}
             self._secrets |= {part for part in parts if len(part) >= MIN_SECRET}
-            found = [NOT_A_NAMES_END.sub("", name) for name in NAME.findall(secret)]
+            found = [_ended_as_names(labels) for labels in NAME.findall(secret)]
             names += [name for name in found if "." in name]
             names += NAME_AND_PORT.findall(secret)
         if self._addresses:
@@ -151,6 +151,14 @@ def _parts(secret: str) -> Iterator[str]:
             if url := PATH_AND_QUERY.search(each):
                 yield (url[1] or "").rstrip("/")
                 yield url[2] or ""
+
+
+def _ended_as_names(labels: str) -> str:
+    """Leave out the last labels that begin with no letter: no name ends so."""
+    kept = labels.split(".")
+    while kept and not BEGINS_WITH_LETTER.match(kept[-1]):
+        kept.pop()
+    return ".".join(kept)
 
 
 def _unquoted(text: str) -> str:
