@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
+import select
 import socket
 from typing import TYPE_CHECKING
 
@@ -237,6 +238,21 @@ class Line:
     def server(self) -> Program:
         """``pt-bridge server``."""
         return self._pair.server
+
+    @property
+    def local(self) -> Address:
+        """Where the client listens."""
+        return self._pair.local
+
+    @property
+    def remote(self) -> Address:
+        """Where the server listens."""
+        return self._pair.remote
+
+    @property
+    def is_awaited(self) -> bool:
+        """Whether somebody has reached the service whom nobody has accepted yet."""
+        return bool(select.select([self._service], [], [], 0)[0])
 
     def close(self) -> None:
         """Take no connection any more; the machine ends the programs."""

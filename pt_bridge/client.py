@@ -227,7 +227,13 @@ class ClientBridge(Bridge):
         wire = functools.partial(
             self._tunnels.wire, pt_is_ending=self._manners.is_ending
         )
-        dialler = Dialler(self._config, self._child.launch, self._proxy, wire)
+        dialler = Dialler(
+            self._config,
+            self._child.launch,
+            self._proxy,
+            wire,
+            has_died=self._pt_has_died,
+        )
         return await dialler.dial(remote)
 
     def _complain_of_silence(self) -> None:

@@ -14,6 +14,8 @@ from pt_bridge.conversation import Conversation
 from pt_bridge.errors import SHORTAGES, Unreached, Unresolved
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pt_bridge.protocol.address import Address
     from pt_bridge.protocol.socks5 import Handshake
 
@@ -32,6 +34,7 @@ async def dial(
     *,
     limit: float = DIAL_LIMIT,
     peer: str = "the PT",
+    has_died: Callable[[], bool] | None = None,
 ) -> socket.socket:
     """Connect to the PT, or to a proxy, and go through a handshake.
 
@@ -41,6 +44,8 @@ async def dial(
             `http_connect.connect`).
         limit: how long all of it may take, in seconds.
         peer: what errors call it.
+        has_died: tells whether it has; then nothing is said, for its port may be
+            another user's by now, who must not hear where we want to go.
 
     Returns:
         The connection, ready for the tunnel's own bytes; none of them was read.
@@ -53,6 +58,9 @@ async def dial(
     try:
         async with asyncio.timeout(limit):
             await _connect(sock, (listener.host, listener.port))
+            # Who lives on after that has held its port all the time.
+            if has_died is not None and has_died():
+                raise ConnectionRefusedError(errno.ECONNREFUSED, f"{peer} has died")
             loop = asyncio.get_running_loop()
             conversation = Conversation(loop, sock, handshake, peer=peer)
             try:

@@ -12,6 +12,7 @@ from pt_bridge.protocol.address import Address
 
 if TYPE_CHECKING:
     import socket
+    from collections.abc import Callable
 
     from pt_bridge.config import Config
     from pt_bridge.held_dial import MakeWire
@@ -32,6 +33,8 @@ class Dialler:
         launch: Launch,
         proxy: SocksProxy | None,
         make_wire: MakeWire,
+        *,
+        has_died: Callable[[], bool] | None = None,
     ) -> None:
         """Make one.
 
@@ -41,11 +44,13 @@ class Dialler:
             proxy: where the PT calls for its wire side; None where it has the wire to
                 itself.
             make_wire: see `dial_held`.
+            has_died: see `dial`.
         """
         self._config = config
         self._launch = launch
         self._proxy = proxy
         self._make_wire = make_wire
+        self._has_died = has_died
 
     async def dial(self, remote: Address, *, limit: float = DIAL_LIMIT) -> Ends:
         """Connect to the PT, and have it connect to the server.
@@ -61,7 +66,10 @@ class Dialler:
         assert listener is not None  # the PT is ready
         if self._proxy is None:
             handshake = await self._handshake(remote)
-            return Ends(await dial(listener, handshake, limit=limit), None)
+            plain = await dial(
+                listener, handshake, limit=limit, has_died=self._has_died
+            )
+            return Ends(plain, None)
         return await dial_held(
             listener,
             lambda name: self._held_handshake(Address(name, remote.port)),
@@ -69,6 +77,7 @@ class Dialler:
             reach=lambda: reach_server(self._config, remote),
             make_wire=self._make_wire,
             limit=limit,
+            has_died=self._has_died,
         )
 
     async def _handshake(self, remote: Address) -> Handshake:

@@ -66,6 +66,7 @@ async def dial_held(
     reach: Reach,
     make_wire: MakeWire,
     limit: float = DIAL_LIMIT,
+    has_died: Callable[[], bool] | None = None,
 ) -> Ends:
     """Connect to the PT, and let it connect to the server through us.
 
@@ -76,6 +77,7 @@ async def dial_held(
         reach: connects to the server.
         make_wire: joins the PT with the server, for `Wire`'s arguments.
         limit: how long all of it may take, in seconds.
+        has_died: as for `dial`.
 
     Returns:
         Both sides, which the caller owns; the wire is open and can be joined.
@@ -89,7 +91,9 @@ async def dial_held(
         call = _Call(group, reach, make_wire)
         try:
             with proxy.expect(call.answer) as name:
-                plain = await dial(listener, handshake(name), limit=limit)
+                plain = await dial(
+                    listener, handshake(name), limit=limit, has_died=has_died
+                )
             return call.end(plain)
         except (ProtocolError, OSError) as error:
             failure = error

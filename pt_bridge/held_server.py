@@ -111,7 +111,9 @@ class HeldServerBridge(ServerBridge):
 
     def _has_called(self, net: socket.socket, leg: socket.socket | None) -> None:
         """Let the PT shake hands with its client."""
-        if leg is not None and self._listener.is_open:
+        # The port of a PT that has died may be another user's by now.
+        is_pt = leg is not None and not self._pt_has_died()
+        if leg is not None and is_pt and self._listener.is_open:
             here = Address(*leg.getsockname())
             self._expected[here] = self._tunnels.wire(
                 leg, net, lambda _: self._wire_ended(here), self._manners.is_ending

@@ -113,6 +113,29 @@ async def test_a_dialled_connection_is_ready_for_the_tunnel(host: str) -> None:
         assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
 
 
+async def test_who_has_taken_the_port_of_a_pt_that_died_hears_nothing() -> None:
+    """Issue 6, item 6: it may be another user, and would learn the destination."""
+    with pt() as p:
+        handshake = socks5.connect(TARGET, ARGUMENTS)
+        async with asyncio.TaskGroup() as tasks:
+            played = tasks.create_task(p.play([]))
+            with pytest.raises(ConnectionRefusedError):
+                await dial(p.address, handshake, has_died=lambda: True)
+        assert await read_to_end(await played) == b""
+
+
+async def test_a_pt_that_lives_is_spoken_to() -> None:
+    """The same question, and the other answer."""
+    with pt() as p:
+        handshake = socks5.connect(TARGET, ARGUMENTS)
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(p.play(STEPS))
+            dialled = tasks.create_task(
+                dial(p.address, handshake, has_died=lambda: False)
+            )
+        dialled.result().close()
+
+
 async def test_payload_right_behind_the_reply_is_left_for_the_tunnel() -> None:
     """SK-09: even where both come in one segment."""
     payload = noise(1000)
