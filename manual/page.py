@@ -36,7 +36,7 @@ Tor's Pluggable Transports as a shadowsocks plugin
 SYNOPSIS
 ========
 """
-CODE = re.compile(r"(\d+) ([^;\n]+)")
+CODE = re.compile(r"(\d+(?:, \d+)*) ([^;]+)")
 # What RST would read as markup.
 MARKUP = re.compile(r"([\\*`|_])")
 

@@ -35,9 +35,9 @@ ACCEPTS_AT_ONCE = 64
 HANDSHAKE_LIMIT = 5.0
 # How many may be in their handshake at once. The PT needs a few milliseconds for its
 # own, so where others wait, one that has had this long (seconds) is an idler and has to
-# go. A full backlog of idlers is gone in four seconds, and PTs wait for five.
+# go. A PT with 2,000 tunnels to open on a slow machine needs more than one second.
 MAX_CALLERS = 256
-PATIENCE = 1.0
+PATIENCE = 2.0
 # How long to wait where the system cannot accept, for lack of descriptors (seconds).
 PAUSE = 0.05
 
@@ -132,6 +132,7 @@ class Callback(Generic[T]):
         if wait > 0:
             self._pause(wait)
             return False
+        logger.debug("! a caller had to make room for others")
         oldest.drop()
         return True
 

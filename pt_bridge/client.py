@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import functools
 import os
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from pt_bridge import causes, kernel, resolver, state
 from pt_bridge.bridge import Bridge
@@ -163,7 +163,7 @@ class ClientBridge(Bridge):
         """Dial the PT for a connection that is due."""
         self._start_dialling(
             self._dials,
-            self._dial_alternatives(),
+            self._dial_alternatives(near),
             lambda ends: self._dialled(near, ends),
         )
 
@@ -187,9 +187,11 @@ class ClientBridge(Bridge):
     def _refuse_new(self) -> None:
         self._listener.close()
 
-    async def _dial_alternatives(self) -> Ends | None:
+    async def _dial_alternatives(self, near: socket.socket) -> Ends | None:
         """Dial the server; give the connection, or None."""
-        slow = self._loop.call_later(SLOW, self._complain_of_silence)
+        task = asyncio.current_task()
+        assert task is not None  # it is a coroutine
+        slow = self._loop.call_later(SLOW, self._is_slow, near, task)
         try:
             return await self._dial_in_turn()
         except (ProtocolError, OSError) as error:
@@ -236,7 +238,10 @@ class ClientBridge(Bridge):
         )
         return await dialler.dial(remote)
 
-    def _complain_of_silence(self) -> None:
+    def _is_slow(self, near: socket.socket, task: asyncio.Task[Any]) -> None:
+        """Say so; and give up for a host that has closed for good meanwhile."""
         clock = kernel.is_clock_synchronised()
         text = causes.explain_silence(SLOW, proxy=self._has_proxy, clock=clock)
         self._complain(self._silences, text)
+        if self._tunnels.host_is_gone(near):
+            task.cancel()

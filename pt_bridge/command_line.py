@@ -40,9 +40,9 @@ For programs that cannot run plugins, the commands below do the same.
 """
 EXIT_CODES = """\
 exit codes: 0 asked to stop; 64 usage; 65 plugin options; 69 transport or proxy refused;
-70 bug; 71 PT program; 73 state directory; 74 port; 75 PT late or dead; 76 PT misbehaves
-78 pt-bridge.conf; and doctor's alone: 66 no answer, or no shadowsocks server
-68 no way to the server; 77 the server does not let us in; 130, 143 stopped by a signal
+70 bug; 71 PT program; 73 state directory; 74 port; 75 PT late or dead;
+76 PT misbehaves; 78 pt-bridge.conf; and doctor's alone: 66 no answer, or no shadowsocks
+server; 68 no way to the server; 77 the server does not let us in; 130, 143 a signal
 """
 DOCTOR_DESCRIPTION = """\
 Look at every link of the chain on this machine, from the options to the server's
@@ -86,7 +86,8 @@ class Parser(argparse.ArgumentParser):
         elif what == "argument --to":
             what = f"--to must be one of: {', '.join(FORMS)}"
         elif what == "unrecognized arguments":
-            what = f"{what}: {' '.join(FLAG.findall(message)) or 'no flags'}"
+            flags = " ".join(FLAG.findall(message))
+            what = f"{what}: {flags or 'flags are --name VALUE, and nothing else is'}"
         raise UsageError(f"{what}; see '{self.prog} --help'")
 
 

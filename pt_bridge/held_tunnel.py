@@ -329,7 +329,7 @@ class HeldTunnel:
             taken = sum(pump.moved for pump in pumps) - waiting
             is_slow = waiting or any(way.empty.is_blocked for way in ways)
             is_lost = any(way.is_cut for way in ways)
-            if taken != self._seen or (is_slow and not is_lost):
+            if taken != self._seen >= 0 or (is_slow and not is_lost):
                 silent = 0.0
             self._seen = taken
         if silent < limit:

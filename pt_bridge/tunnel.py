@@ -225,7 +225,8 @@ class Tunnel:
         silent = self._loop.time() - max(self._up.last, self._down.last)
         if self._up_done:
             taken = self._taken()
-            if taken != self._seen or self._down.is_blocked or unsent(self._near):
+            has_moved = taken != self._seen >= 0
+            if has_moved or self._down.is_blocked or unsent(self._near):
                 silent = 0.0  # one of the two is only slow
             self._seen = taken
         self._cancel_timer()

@@ -9,7 +9,7 @@ from pt_bridge import kernel
 from pt_bridge.greeting import Greeting
 from pt_bridge.held_tunnel import HeldTunnel
 from pt_bridge.log import logger
-from pt_bridge.sock_diag import SockDiag, cannot_tell
+from pt_bridge.sock_diag import SockDiag, TcpSocket, cannot_tell
 from pt_bridge.splice import MAX_PIPES, PipePool, pump_maker
 from pt_bridge.transports import COPYING
 from pt_bridge.tunnel import Tunnel
@@ -191,6 +191,12 @@ class Tunnels:
             pump=self._pump,
         )
         self._has_opened(tunnel)
+
+    def host_is_gone(self, near: socket.socket) -> bool:
+        """Tell whether the kernel knows that the host of a connection has closed it."""
+        peer = self._sock_diag.peer(near)
+        has_ended = isinstance(peer, TcpSocket) and not peer.inode
+        return has_ended and self._sock_diag.peer_has_closed(near) is True
 
     def _has_opened(self, tunnel: Tunnel | HeldTunnel) -> None:
         self._open.add(tunnel)

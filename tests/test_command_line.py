@@ -262,7 +262,7 @@ def test_the_death_of_the_pt_is_an_error_here_too(bench: Bench) -> None:
                 f"cert={SECRET}",
             ],
             64,
-            "unrecognized arguments: no flags; see",
+            "unrecognized arguments: flags are --name VALUE, and nothing else is; see",
         ),
         (
             [

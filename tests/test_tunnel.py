@@ -771,7 +771,11 @@ async def test_a_host_that_goes_on_when_nobody_takes_it_any_more_is_reset() -> N
         r.pt.close()
         assert await read_to_end(r.host) == ANSWER
         with pytest.raises((ConnectionResetError, BrokenPipeError)):
-            while True:
-                await write(r.host, QUESTION)
-                await asyncio.sleep(0)
+            await _go_on(r.host)
         await r.over()
+
+
+async def _go_on(host: socket.socket) -> None:
+    while True:
+        await write(host, QUESTION)
+        await asyncio.sleep(0)

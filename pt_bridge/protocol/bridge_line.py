@@ -135,7 +135,7 @@ def _address(word: str) -> Address:
             "the '<' is, and leave the fingerprint out"
         )
     if not word or "=" in word or _is_fingerprint(word):
-        raise ProtocolError("no address, like 192.0.2.1:443, follows the transport")
+        raise ProtocolError("no address, IP:PORT, follows the transport")
     try:
         if ":" in word and not word.endswith("]"):
             return parse_host_port(word)

@@ -173,7 +173,7 @@ NO_TRANSPORT = (
     "it names no transport: a bridge without one is a plain Tor relay, which is no way "
     "to a shadowsocks server"
 )
-NO_ADDRESS = "no address, like 192.0.2.1:443, follows the transport"
+NO_ADDRESS = "no address, IP:PORT, follows the transport"
 NO_NAME = "it does not begin with a transport's name, like obfs4"
 NOT_A_PAIR = (
     "is not key=value: give one bridge line, whole, and no line break inside a word"
