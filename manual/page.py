@@ -142,7 +142,8 @@ def _needs(side: Side) -> str:
 
 
 def _exit_codes() -> Iterator[tuple[str, str]]:
-    yield from CODE.findall(command_line.EXIT_CODES)
+    for codes, meaning in CODE.findall(command_line.EXIT_CODES):
+        yield codes, " ".join(meaning.split())
 
 
 def _definitions(rows: Iterable[tuple[str, str]]) -> str:
