@@ -516,6 +516,14 @@ def test_a_proxys_ipv6_address_stands_in_brackets() -> None:
     assert proxy.url("2001:db8::1") == "http://[2001:db8::1]:3128"
 
 
+def test_a_proxys_login_is_secret_as_it_stood_there_and_as_it_is_meant() -> None:
+    """SE-05: PTs say it decoded."""
+    url = "socks5://us%65r:p%40ss@192.0.2.1:1080"
+    proxy = own_options.proxy({"upstream-proxy": url}, own_options.BOTH)
+    assert proxy is not None
+    assert set(proxy.credentials) == {"us%65r", "p%40ss", "user", "p@ss"}
+
+
 def test_without_a_proxy_there_is_none() -> None:
     """PE-07: TOR_PT_PROXY is then left out."""
     assert own_options.proxy({}, PLAIN) is None
