@@ -811,10 +811,14 @@ def test_what_the_pt_says_is_logged_without_secrets(bench: Bench) -> None:
     bench.pt.play(
         r'say LOG SEVERITY=notice MESSAGE="to 192.0.2.7:443\npt-bridge[obfs4]: forged"',
         "write dialling 198.51.100.9:80 with cert=SECRETSECRETSECRETSECRET",
+        "await",  # two pipes: what is written could be read after it is ready
         r'say LOG SEVERITY=error MESSAGE="at [2001:db8::1]:443"',
         *CLIENT,
     )
-    program = start(bench, "client")
+    program = bench.client()
+    program.said("dialling")
+    bench.pt.open_gate()
+    program.said("ready: obfs4proxy")
     bench.stop(program)
     assert r"obfs4proxy: to [scrubbed]:443\npt-bridge[obfs4]: forged" in program.text
     assert "dialling [scrubbed]:80 with cert=[scrubbed]" in program.text
