@@ -208,6 +208,15 @@ def test_every_other_sentence_says_why(text: str, words: str) -> None:
     assert words in text
 
 
+def test_a_login_that_the_upstream_proxy_refuses_has_one_cause() -> None:
+    """ER-13: the server was not even asked for."""
+    text = explain(LoginRefused("the upstream proxy refuses the login"), proxy=True)
+    assert text == (
+        "a connection failed (the upstream proxy refuses the login): look at "
+        "upstream-proxy="
+    )
+
+
 def test_a_pt_that_refuses_is_not_blamed_on_the_server() -> None:
     """ER-13: its own port is on this machine."""
     text = explain(ConnectionRefusedError(111, "Connection refused"))
