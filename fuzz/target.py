@@ -58,10 +58,12 @@ def parser(
     *,
     words: Sequence[bytes] = (),
     longest: int = LONGEST,
+    shares: int = 1,
 ) -> Target:
     """Make a target of a function that keeps nothing from one input to the next."""
     return Target(
         *(name, lambda: contextlib.nullcontext(read), may_raise, corpus),
         words=words,
         longest=longest,
+        shares=shares,
     )

@@ -302,6 +302,7 @@ PARSERS = (
             b"AAAA+/==\ndial tcp 192.0.2.1:443: refused",
             b"https://e.example/path\n[2001:db8::1]:443 12:30:59 password=x ://u:p@h/",
         ],
+        shares=4,  # it takes milliseconds to learn a secret
     ),
     parser(
         "socks4.connect",

@@ -25,7 +25,7 @@ SECONDS = 10
 # What is there is found long before.
 PLANTED_SECONDS = 120
 # How many inputs each parser and each server must get at least in a run of CI.
-PARSER_INPUTS, PORT_INPUTS = 100, 20
+PARSER_INPUTS, PORT_INPUTS = 50, 20
 LIMIT = 400.0
 WHAT = {
     "lets_an_error_out": "let KeyError('planted') out",
