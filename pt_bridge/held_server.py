@@ -80,6 +80,12 @@ class HeldServerBridge(ServerBridge):
                 f"it does not: use another program, or hold=plain"
             )
         self._address = child.launch.address
+        if dict(child.launch.arguments).get("iat-mode", "0") != "0":
+            # An identity keeps the mode that it was made with (conformance PE-04).
+            logger.warning(
+                "this server's keys were made with an iat-mode, and hold=both merges "
+                "the packets that it shapes: add hold=plain, or iat-mode=0"
+            )
 
     def _let_in(self) -> None:
         self._listener.open()

@@ -114,7 +114,7 @@ class Wire:
         self._pt_is_ending = pt_is_ending
         self._emptied: Ended | None = None
         self._fed: Ended | None = None
-        self._timer = loop.call_later(limit, self._end, Outcome.LATE)
+        self._timer = loop.call_later(limit, self._end, Outcome.LATE, leg, net)
         self.out = pump(loop, leg, net, self._out_ended)
         self._pump = pump
         self.inward = (first_pump or pump)(loop, net, leg, self._in_ended)

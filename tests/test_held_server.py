@@ -286,3 +286,15 @@ def test_ctrl_c_lets_what_is_open_finish(bench: Bench) -> None:
     near.close()
     far.close()
     assert bench.end(program) == 0
+
+
+def test_an_iat_mode_that_the_keys_have_kept_is_warned_of(bench: Bench) -> None:
+    """PE-04, design 3: no option says so, and the mode is of no use then."""
+    bench.pt.play(
+        "say VERSION 1",
+        "server ARGS:cert=SECRETSECRETSECRETSECRET,iat-mode=1",
+        "say SMETHODS DONE",
+    )
+    program = ready(bench)
+    program.said("this server's keys were made with an iat-mode")
+    bench.stop(program)
