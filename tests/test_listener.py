@@ -268,6 +268,18 @@ async def test_where_too_many_are_parked_the_oldest_is_reset() -> None:
         await p.wait_for(MAX_PARKED)
 
 
+async def test_where_too_many_are_silent_the_oldest_goes_on_without_a_byte() -> None:
+    """FE-09: once the PT is ready nobody is reset for want of a first byte."""
+    with port() as p:
+        p.listener.open()
+        for _ in range(MAX_PARKED):
+            await p.connect()
+        assert not p.delivered
+        await p.connect()
+        await p.wait_for(1)
+        assert is_silent(p.hosts[0])
+
+
 async def test_at_the_budget_accepting_stops_until_a_place_is_given_back() -> None:
     """RL-06, SE-10: and one complaint tells why."""
     with port(budget=2) as p:
