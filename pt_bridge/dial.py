@@ -14,7 +14,7 @@ from pt_bridge.conversation import Conversation
 from pt_bridge.errors import SHORTAGES, Unreached, Unresolved
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from pt_bridge.protocol.address import Address
     from pt_bridge.protocol.socks5 import Handshake
@@ -119,8 +119,24 @@ async def reach(server: Address, *, limit: float = CONNECT_LIMIT) -> socket.sock
         found = await resolver.resolve(server)
     except OSError as error:
         raise unresolved(error) from None
+    return await reach_in_turn(found, limit=limit)
+
+
+async def reach_in_turn(
+    addresses: Sequence[Address], *, limit: float = CONNECT_LIMIT
+) -> socket.socket:
+    """Connect to the first of a server's addresses that answers.
+
+    Args:
+        addresses: IP addresses and ports, at least one.
+        limit: how long each may take, in seconds.
+
+    Raises:
+        Unreached: none answers; the last one's error.
+        OSError: this machine is short of something.
+    """
     failure = 0
-    for address in found:
+    for address in addresses:
         sock = None
         try:
             sock = _socket_for(address)
