@@ -14,7 +14,9 @@ import random
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from pt_bridge import host, kernel, owner, pt
+from pt_bridge.connection import reset
 from pt_bridge.errors import Died, PtBridgeError, TransportError
+from pt_bridge.listener import Listener
 from pt_bridge.log import logger, report
 from pt_bridge.manners import Manners
 from pt_bridge.notify import notify
@@ -290,6 +292,47 @@ class Bridge:
                 "lyrebird does not pass on that a connection was closed: an answer "
                 "that ends by closing may seem to hang; obfs4proxy does pass it on"
             )
+
+
+class ListeningBridge(Bridge):
+    """One that takes connections in itself, and keeps them while there is no PT."""
+
+    _listener: Listener
+
+    def _listen(self, socks: Sequence[socket.socket]) -> None:
+        self._listener = Listener(
+            self._loop,
+            socks,
+            self._deliver,
+            logger.warning,
+            budget=self._tunnels.budget,
+            patience=self._config.start_timeout,
+        )
+
+    def _deliver(self, sock: socket.socket) -> None:
+        """Carry a connection that is due."""
+        raise NotImplementedError
+
+    def _was_not_carried(self, sock: socket.socket) -> None:
+        """Let a connection wait for the next PT, or let it go."""
+        if self._pt_has_died() and not self._stopping:
+            self._listener.park()  # we are not told of the death yet, perhaps
+            self._listener.take_back(sock)
+        else:
+            reset(sock)
+            self._listener.release()
+
+    def _cut(self) -> None:
+        # Who had not yet begun waits for the next PT.
+        self._listener.park()
+        super()._cut()
+
+    def _refuse_new(self) -> None:
+        self._listener.close()
+
+    def _tunnel_ended(self) -> None:
+        self._listener.release()
+        super()._tunnel_ended()
 
 
 async def _or_none(dialling: Coroutine[None, None, T | None]) -> T | None:

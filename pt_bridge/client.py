@@ -9,8 +9,7 @@ import os
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from pt_bridge import causes, kernel, resolver, state
-from pt_bridge.bridge import Bridge
-from pt_bridge.connection import reset
+from pt_bridge.bridge import ListeningBridge
 from pt_bridge.dialler import Dialler
 from pt_bridge.errors import (
     ArgumentsRejected,
@@ -18,7 +17,6 @@ from pt_bridge.errors import (
     ProtocolError,
     ProxyRefused,
 )
-from pt_bridge.listener import Listener
 from pt_bridge.log import logger
 from pt_bridge.own_options import BOTH, PLAIN
 from pt_bridge.port import explain
@@ -41,7 +39,7 @@ if TYPE_CHECKING:
 SLOW = 10.0
 
 
-class ClientBridge(Bridge):
+class ClientBridge(ListeningBridge):
     """Carries the host's connections through a PT client."""
 
     def __init__(
@@ -61,14 +59,7 @@ class ClientBridge(Bridge):
         """
         super().__init__(config, variables)
         self._scrubber = scrubber
-        self._listener = Listener(
-            self._loop,
-            socks,
-            self._deliver,
-            logger.warning,
-            budget=self._tunnels.budget,
-            patience=config.start_timeout,
-        )
+        self._listen(socks)
         self._alternatives = Alternatives(config.servers)
         self._failures = causes.Complaints()
         self._silences = causes.Complaints()
@@ -154,11 +145,6 @@ class ClientBridge(Bridge):
             finally:
                 self._cut()
 
-    def _cut(self) -> None:
-        # Who had not yet begun waits for the next PT.
-        self._listener.park()
-        super()._cut()
-
     def _deliver(self, near: socket.socket) -> None:
         """Dial the PT for a connection that is due."""
         self._start_dialling(
@@ -173,19 +159,7 @@ class ClientBridge(Bridge):
             return
         if ends is not None:
             ends.drop()
-        if self._pt_has_died() and not self._stopping:
-            self._listener.park()  # we are not told of the death yet, perhaps
-            self._listener.take_back(near)
-        else:
-            reset(near)
-            self._listener.release()
-
-    def _tunnel_ended(self) -> None:
-        self._listener.release()
-        super()._tunnel_ended()
-
-    def _refuse_new(self) -> None:
-        self._listener.close()
+        self._was_not_carried(near)
 
     async def _dial_alternatives(self, near: socket.socket) -> Ends | None:
         """Dial the server; give the connection, or None."""

@@ -13,11 +13,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pt_bridge.bridge import ListeningBridge
 from pt_bridge.callback import HANDSHAKE_LIMIT
-from pt_bridge.connection import answer, reset
+from pt_bridge.connection import answer
 from pt_bridge.dial import connect
 from pt_bridge.errors import Misspoke
-from pt_bridge.listener import Listener
 from pt_bridge.log import logger
 from pt_bridge.protocol import extorport
 from pt_bridge.protocol.address import Address
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 LOOPBACK = "127.0.0.1"
 
 
-class HeldServerBridge(ServerBridge):
+class HeldServerBridge(ListeningBridge, ServerBridge):
     """Keeps a PT server between its clients and the host, and both in its hands."""
 
     def __init__(
@@ -56,14 +56,7 @@ class HeldServerBridge(ServerBridge):
         """
         super().__init__(config, variables, scrubber)
         self._expected: dict[Address, Wire] = {}
-        self._listener = Listener(
-            self._loop,
-            socks,
-            self._deliver,
-            logger.warning,
-            budget=self._tunnels.budget,
-            patience=config.start_timeout,
-        )
+        self._listen(socks)
 
     async def _serve(self) -> NoReturn:
         with self._listener:
@@ -90,18 +83,6 @@ class HeldServerBridge(ServerBridge):
     def _let_in(self) -> None:
         self._listener.open()
 
-    def _cut(self) -> None:
-        # Who had not yet begun waits for the next PT.
-        self._listener.park()
-        super()._cut()
-
-    def _refuse_new(self) -> None:
-        self._listener.close()
-
-    def _tunnel_ended(self) -> None:
-        self._listener.release()
-        super()._tunnel_ended()
-
     def _deliver(self, net: socket.socket) -> None:
         """Call the PT for a client."""
         self._start_dialling(
@@ -127,12 +108,7 @@ class HeldServerBridge(ServerBridge):
             return
         if leg is not None:
             leg.close()
-        if self._pt_has_died() and not self._stopping:
-            self._listener.park()  # we are not told of the death yet, perhaps
-            self._listener.take_back(net)
-        else:
-            reset(net)
-            self._listener.release()
+        self._was_not_carried(net)
 
     def _wire_ended(self, here: Address) -> None:
         """Forget a client that has not come in."""
