@@ -11,17 +11,15 @@ import pytest
 from pt_bridge import errors
 from pt_bridge.errors import (
     ArgumentsRejected,
+    Bug,
     ConfigError,
     ConnectRefused,
-    CutAtOnce,
+    CookieRefused,
+    Denied,
     DidNotStart,
-    Died,
-    EndedUnready,
     HungUp,
-    Late,
     ListenError,
     LoginRefused,
-    Misspoke,
     NotOffered,
     OptionsError,
     OwnerFileError,
@@ -29,7 +27,14 @@ from pt_bridge.errors import (
     ProtocolError,
     ProxyRefused,
     PtBridgeError,
+    PtExited,
+    PtExitedBeforeReady,
+    PtProtocolViolation,
+    PtStartTimeout,
+    ResolverFailed,
+    SpeaksOtherwise,
     StateError,
+    TorUnreached,
     TransportError,
     Unanswered,
     Unreached,
@@ -37,9 +42,10 @@ from pt_bridge.errors import (
     UsageError,
 )
 
-# The table of the contract: conformance 11, and the README.
+# The table of the contract: and docs/troubleshooting.rst.
 EXIT_CODES: dict[type[PtBridgeError], int] = {
     UsageError: 64,
+    Bug: 70,
     OptionsError: 65,
     NotOffered: 69,
     ProxyRefused: 69,
@@ -47,24 +53,24 @@ EXIT_CODES: dict[type[PtBridgeError], int] = {
     StateError: 73,
     ListenError: 74,
     OwnerFileError: 78,
-    Late: 75,
-    Died: 75,
-    Misspoke: 76,
-    EndedUnready: 76,
+    ResolverFailed: 75,
+    TorUnreached: 75,
+    PtStartTimeout: 75,
+    PtExited: 75,
+    PtProtocolViolation: 76,
+    PtExitedBeforeReady: 76,
 }
 
 
 # What a class wants besides its sentence.
 MORE: dict[type[PtBridgeError], dict[str, Any]] = {
     Unreached: {"number": errno.EHOSTUNREACH},
-    HungUp: {"was_reset": True, "received": 7},
-    Unanswered: {"received": 7},
-    CutAtOnce: {"was_reset": True},
+    HungUp: {"was_reset": True},
 }
 
 
 def make(error: type[PtBridgeError], text: str) -> PtBridgeError:
-    """Make one of a class."""
+    """Create one of a class."""
     return error(text, **MORE.get(error, {}))
 
 
@@ -97,32 +103,40 @@ def test_there_is_no_leaf_without_an_exit_code_but_those_that_end_nothing() -> N
     """ER-12, ER-13: these drop a connection, and so have no code."""
     ending_nothing = {
         *(ArgumentsRejected, ConnectRefused, LoginRefused, Unresolved, Unreached),
-        *(HungUp, Unanswered, CutAtOnce, DidNotStart),
+        *(HungUp, SpeaksOtherwise, Unanswered, DidNotStart, CookieRefused, Denied),
     }
     assert set(LEAVES) == {*EXIT_CODES, *ending_nothing}
     for error in (*ending_nothing, ProtocolError):
         assert not hasattr(make(error, "text"), "exit_code")
 
 
-def test_there_are_three_families() -> None:
+def test_there_are_four_families() -> None:
     """One for each treatment; a class is in exactly one of them."""
     families = PtBridgeError.__subclasses__()
-    assert families == [ConfigError, TransportError, ProtocolError]
+    assert families == [ConfigError, TransportError, Bug, ProtocolError]
     for leaf in LEAVES:
         assert sum(issubclass(leaf, family) for family in families) == 1
 
 
 def test_each_exit_code_is_one_of_sysexits() -> None:
     """HQ-01: nobody asked for the end, so it is never 0."""
-    for family in (ConfigError, TransportError):
+    for family in (ConfigError, TransportError, Bug):
         for error in (family, *subclasses(family)):
             assert getattr(error, "exit_code", 0) in range(64, 79)
+
+
+def test_each_exit_code_has_its_meaning_in_one_table() -> None:
+    """What --help, the manual page and the documentation are made from."""
+    assert not errors.EXIT_CODES.keys() & errors.DOCTORS_EXIT_CODES.keys()
+    assert {*EXIT_CODES.values(), errors.STOPPED} == set(errors.EXIT_CODES)
+    for table in (errors.EXIT_CODES, errors.DOCTORS_EXIT_CODES):
+        assert all(brief and sentence for brief, sentence in table.values())
 
 
 def test_a_family_has_the_exit_code_of_its_plainest_leaf() -> None:
     """ER-02, ER-11: what is handled as no leaf in particular."""
     assert ConfigError.exit_code == UsageError.exit_code
-    assert TransportError.exit_code == Misspoke.exit_code
+    assert TransportError.exit_code == PtProtocolViolation.exit_code
 
 
 def test_the_tree_in_the_docstring_is_the_tree_of_the_classes() -> None:
@@ -151,12 +165,10 @@ def test_the_text_of_an_error_is_what_it_was_given(error: type[PtBridgeError]) -
     assert str(make(error, "a sentence")) == "a sentence"
 
 
-def test_an_error_of_the_wire_tells_what_was_seen_there() -> None:
+def test_an_error_of_a_connection_tells_what_was_seen_there() -> None:
     """ER-13: the cause is found from it, not from its words."""
     assert Unreached("text", errno.EHOSTUNREACH).errno == errno.EHOSTUNREACH
-    hung_up = HungUp("text", was_reset=True, received=7)
-    assert (hung_up.was_reset, hung_up.received) == (True, 7)
-    assert Unanswered("text", received=7).received == 7
+    assert HungUp("text", was_reset=True).was_reset
 
 
 @pytest.mark.parametrize(

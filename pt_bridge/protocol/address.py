@@ -17,7 +17,6 @@ from pt_bridge.errors import ProtocolError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from ipaddress import IPv4Address, IPv6Address
 
     IP = IPv4Address | IPv6Address
@@ -75,29 +74,8 @@ class Address:
         return hash((self.host, self.port))
 
 
-class Alternatives:
-    """Addresses to try in order, the one that worked last coming first.
-
-    Iterating gives each address once. Tell what worked with `worked`.
-    """
-
-    __slots__ = ("_addresses",)
-
-    def __init__(self, addresses: list[Address]) -> None:
-        self._addresses = addresses
-
-    def __iter__(self) -> Iterator[Address]:
-        return iter(tuple(self._addresses))
-
-    def worked(self, address: Address) -> None:
-        """Put this address first from now on; the others keep their order."""
-        if self._addresses[0] is not address:
-            others = [other for other in self._addresses if other is not address]
-            self._addresses = [address, *others]
-
-
 def _is_ipv4(host: str) -> bool:
-    """Tell whether a host is an IPv4 address, as the `ipaddress` module would."""
+    """Return whether a host is an IPv4 address, as the `ipaddress` module would."""
     parts = host.split(".")
     return len(parts) == 4 and IPV4_BYTES.issuperset(parts)
 
@@ -105,7 +83,7 @@ def _is_ipv4(host: str) -> bool:
 def _literal(host: str) -> IP | None:
     if ":" not in host and not IPV4_CHARACTERS.issuperset(host):
         return None
-    # Slow to import, and a host may be waiting for its port on an IPv4 address.
+    # Slow to import, and shadowsocks may be waiting for its port on an IPv4 address.
     from ipaddress import ip_address
 
     try:
@@ -149,9 +127,30 @@ def parse_host(text: str) -> str:
     ip = _literal(bare)
     if ip is not None and ip.version == 6:
         return str(ip)
+    _check_is_bare(text)
     if bracketed or ":" in bare:
         raise ProtocolError("it must be a valid IPv6 address where it has ':' or '['")
     return _parse_name(bare)
+
+
+def _check_is_bare(text: str) -> None:
+    """Check that a host has nothing of a URL, and no port, with it.
+
+    Raises:
+        ProtocolError: it has; it says what to leave out.
+    """
+    scheme, separator, _ = text.partition("://")
+    if separator:
+        name = f"'{scheme}://'" if scheme.isalnum() else "the scheme"
+        raise ProtocolError(f"it must be a host alone: leave out {name} before it")
+    if "/" in text:
+        raise ProtocolError("it must be a host alone: leave out the '/' behind it")
+    host, colon, port = text.rpartition(":")
+    is_bracketed = host.startswith("[") and host.endswith("]")
+    if colon and port.isdigit() and host and (":" not in host or is_bracketed):
+        raise ProtocolError(
+            "it must be a host alone: leave out the ':' and the port behind it"
+        )
 
 
 def parse_hosts(text: str) -> list[str]:
@@ -188,9 +187,13 @@ def parse_host_port(text: str) -> Address:
     Raises:
         ProtocolError: the text is not of that form.
     """
+    if "://" in text:
+        raise ProtocolError("it must be HOST:PORT, with no '...://' before it")
     host, colon, port = text.rpartition(":")
     if not colon or not host:
         raise ProtocolError("it must be HOST:PORT, an IPv6 address in brackets")
+    if ":" in host and _is_ipv4(host.partition(":")[0]):
+        raise ProtocolError("it must be HOST:PORT, with one port")
     if ":" in host and not host.startswith("["):
         raise ProtocolError("an IPv6 address must stand in brackets: [::1]:443")
     return Address(parse_host(host), parse_port(port))
@@ -209,25 +212,34 @@ def parse_endpoint(text: str) -> Address:
 
 
 def is_loopback(address: Address) -> bool:
-    """Tell whether only this machine can reach the address."""
+    """Return whether only this machine can reach the address."""
     return address.ip is not None and address.ip.is_loopback
 
 
 def is_wildcard(host: str) -> bool:
-    """Tell whether the host stands for every address of this machine."""
+    """Return whether the host stands for every address of this machine."""
     ip = _literal(host)
     return ip is not None and ip.is_unspecified
 
 
+def hosts_to_bind(hosts: list[str]) -> list[str]:
+    """Leave out the hosts that others include: a port is listened on once."""
+    return [
+        host
+        for host in dict.fromkeys(hosts)
+        if is_wildcard(host) or ("::" if ":" in host else "0.0.0.0") not in hosts
+    ]
+
+
 def connectable(address: Address) -> Address:
-    """Give an address to connect to: a wildcard is one to listen on."""
+    """Return an address to connect to: a wildcard is one to listen on."""
     if not is_wildcard(address.host):
         return address
     return Address("::1" if ":" in address.host else "127.0.0.1", address.port)
 
 
 def is_nowhere(host: str) -> bool:
-    """Tell whether an IP address only fills a place, as in bridge lines of snowflake.
+    """Return whether an IP address only fills a place, as in bridge lines of snowflake.
 
     Args:
         host: as `Address.host` holds it.

@@ -1,7 +1,7 @@
 """The client's side of an HTTP proxy's CONNECT (RFC 9110 9.3.6).
 
-A handshake is a generator as in `pt_bridge.protocol.socks5`: nothing is read beyond the
-empty line that ends the answer, since what stands behind it is the tunnel's.
+A handshake is a generator as in `pt_bridge.protocol.socks_client`: nothing is read
+beyond the empty line that ends the answer, since what stands behind it is the tunnel's.
 
 Written here and not left to a library: python-socks takes whatever its first read gives
 for the answer, so that bytes of the tunnel are lost, or the answer's own rest turns up
@@ -14,13 +14,13 @@ from binascii import b2a_base64
 from typing import TYPE_CHECKING
 
 from pt_bridge.errors import ConnectRefused, LoginRefused, ProtocolError
-from pt_bridge.protocol.socks5 import Ask
+from pt_bridge.protocol.handshake import Ask
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
     from pt_bridge.protocol.address import Address
-    from pt_bridge.protocol.socks5 import Handshake
+    from pt_bridge.protocol.socks_client import Handshake
 
 # As much of the status line as means something: ``HTTP/1.1 200``.
 STATUS_LENGTH = 12
@@ -62,7 +62,7 @@ def connect(target: Address, login: tuple[bytes, bytes] | None) -> Handshake:
 
 
 def login_refused(*, given: bool) -> LoginRefused:
-    """Make the error for a login that a proxy, of any kind, does not take.
+    """Create the error for a login that a proxy, of any kind, does not take.
 
     Args:
         given: whether upstream-proxy= has one.

@@ -9,7 +9,7 @@ import pytest
 from pt_bridge.errors import ConnectRefused, LoginRefused, ProtocolError
 from pt_bridge.protocol.address import Address
 from pt_bridge.protocol.http_connect import MAX_ANSWER, connect, login_refused
-from tests.protocol.test_socks5 import drive
+from tests.protocol.test_socks_client import drive
 
 TARGET = Address("a.example", 443)
 OPEN = b"HTTP/1.1 200 Connection established\r\nX: y\r\n\r\n"

@@ -1,0 +1,151 @@
+"""``pt-bridge run FILE.toml``: read the file, and check that all of it can be had."""
+
+from __future__ import annotations
+
+import errno
+import os
+from typing import TYPE_CHECKING
+
+from pt_bridge.errors import ConfigError, ListenError, OwnerFileError
+from pt_bridge.files import bridges_file, operator_files, owner_config, trust
+from pt_bridge.net.bind import bind, holder
+from pt_bridge.options import tunnels_file
+from pt_bridge.options.config import Config
+from pt_bridge.pt import program
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Sequence
+
+    from pt_bridge.cli.parser import Parser
+    from pt_bridge.options.tunnels_file import Plan, TunnelsFile
+    from pt_bridge.protocol.address import Address
+
+NAME = "run"
+# What a process is called that is one of us.
+OURS = frozenset({"pt-bridge", "pt_bridge"})
+MAX_SIZE = 1024 * 1024  # bytes
+
+
+def add_parser(commands: argparse._SubParsersAction[Parser]) -> None:
+    """Add what reads the command line."""
+    what = "be all the tunnels that a file names, in one process"
+    parser = commands.add_parser(
+        NAME,
+        help=what,
+        description=f"{what[0].upper()}{what[1:]}. The file is TOML: docs/run.rst.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("file", metavar="FILE", help="the file")
+    parser.add_argument(
+        "--check", action="store_true", help="only say whether the file is right"
+    )
+
+
+def check(path: str) -> tuple[str, list[str]]:
+    """Look at a file, and at all that can be known before a start.
+
+    Returns:
+        A line that says that it is right, and what there is to say besides.
+
+    Raises:
+        ConfigError: it is not right.
+    """
+    file, planned = read(path)
+    _check_log(file.logfile, path)
+    notes = []
+    for plan, config in planned:
+        notes += [f"{plan.where}: {each}" for each in config.warnings]
+        for address in plan.listen:
+            if note := _check_port(address, f"{path}: {plan.where}"):
+                notes.append(f"{plan.where}: {note}")
+    number = "1 tunnel" if len(planned) == 1 else f"{len(planned)} tunnels"
+    return f"{path} is right: {number}\n", notes
+
+
+def _check_log(logfile: str | None, path: str) -> None:
+    """See that a file could be written to; one in the state directory is made."""
+    if logfile is None or not os.path.isabs(logfile):
+        return
+    folder = os.path.dirname(logfile)
+    may_write = os.access(logfile if os.path.exists(logfile) else folder, os.W_OK)
+    if os.path.isdir(logfile) or os.path.islink(logfile) or not may_write:
+        raise OwnerFileError(
+            f"{path}: [log]: file: {logfile} cannot be written: it must be a file that "
+            f"this user may write to, or a new one in a folder where he may"
+        )
+
+
+def _check_port(address: Address, where: str) -> str:
+    """See that an address could be listened on; return what cannot be known."""
+    try:
+        os.close(bind(address, patience=0, is_server=True))
+    except ListenError as error:
+        found = holder(address.port) if error.number == errno.EADDRINUSE else None
+        if found is not None and _is_run(found[0]):
+            return ""  # it gives that up, or keeps it
+        is_hidden = error.number == errno.EADDRINUSE and found is None
+        if is_hidden or error.number == errno.EACCES:
+            return f"{error}; unless pt-bridge, as it runs here, may"
+        raise ListenError(f"{where}: {error}") from None
+    return ""
+
+
+def _is_run(pid: int) -> bool:
+    """Whether a process is a ``pt-bridge run``, or was started by one."""
+    import psutil  # slow, and only needed here
+
+    try:
+        process = psutil.Process(pid)
+        commands = [each.cmdline() for each in (process, *process.parents())]
+    except psutil.Error:
+        return False
+    return any(
+        NAME in words and not OURS.isdisjoint(map(os.path.basename, words))
+        for words in commands
+    )
+
+
+def read(path: str) -> tuple[TunnelsFile, Sequence[tuple[Plan, Config]]]:
+    """Read a file of tunnels, find the program of each, and see that files are there.
+
+    Raises:
+        ConfigError: something is wrong with it, or missing; it says where.
+    """
+    if os.path.exists(path) and (flaw := trust.unsafe_because(os.path.abspath(path))):
+        raise OwnerFileError(f"{path} is not believed, since {flaw}")
+    file = tunnels_file.read(_content(path), path)
+    return file, [(plan, _config(plan, path)) for plan in file.plans]
+
+
+def _content(path: str) -> bytes:
+    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+    try:
+        with open(os.open(path, flags), "rb") as file:
+            data = file.read(MAX_SIZE + 1) or b""
+    except OSError as error:
+        why = os.strerror(error.errno or 0).lower()
+        raise OwnerFileError(f"cannot read {path}: {why}") from None
+    if len(data) > MAX_SIZE:
+        raise OwnerFileError(f"{path} is larger than 1 MiB: that is no such file")
+    return data
+
+
+def _config(plan: Plan, path: str) -> Config:
+    try:
+        config = Config(
+            plan.variables,
+            plugin=False,
+            flags=plan.flags,
+            may=lambda option: owner_config.allows(option, os.environb),
+            bridges=lambda name: bridges_file.read(name, os.environb),
+            program_flags=lambda config, transport: (
+                owner_config.wanted(config, os.environb, transport).arguments
+            ),
+        )
+        program.find(owner_config.wanted(config, os.environb), os.environb)
+        operator_files.check(config)
+    except ConfigError as error:
+        text = plan.in_its_words(str(error))
+        raise type(error)(f"{path}: {plan.where}: {text}") from None
+    return config

@@ -1,0 +1,1 @@
+"""Find what is broken; starts what it needs, leaves nothing."""

@@ -1,0 +1,1 @@
+"""What failed, in sentences for the log and for doctor; pure."""

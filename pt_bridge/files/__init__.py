@@ -1,0 +1,1 @@
+"""What lies on disk, and who may have put it there; synchronous."""

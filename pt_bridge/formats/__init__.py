@@ -1,0 +1,1 @@
+"""How a server is written down: bridge lines, links, configurations; pure."""

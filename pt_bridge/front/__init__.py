@@ -1,0 +1,1 @@
+"""What listens in a server PT's place, and relays to it."""

@@ -1,0 +1,1 @@
+"""Numbers for whoever runs pt-bridge for others: a page for Prometheus."""

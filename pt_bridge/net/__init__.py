@@ -1,0 +1,1 @@
+"""Sockets: bind them, connect them."""

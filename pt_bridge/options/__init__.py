@@ -1,0 +1,1 @@
+"""What the user asks for: text in, Config out; pure."""

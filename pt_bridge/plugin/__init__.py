@@ -1,0 +1,1 @@
+"""Another SIP003 plugin, between the PT and the Internet (via=)."""

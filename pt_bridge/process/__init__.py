@@ -1,0 +1,1 @@
+"""A process that carries connections: one tunnel or several, and their PTs replaced."""

@@ -1,0 +1,281 @@
+"""Several tunnels in one process: what a file of tunnels asks for (``pt-bridge run``).
+
+Each has bridges and PTs of its own. One that fails is started again, for ever, and
+never ends the others. Where the file has changed, all that can be known before is
+looked at before anything is given up: the file, the files that it names, the ports.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+from typing import TYPE_CHECKING
+
+from pt_bridge.errors import ConfigError, PtBridgeError
+from pt_bridge.net import takeover
+from pt_bridge.process.succession import Succession
+from pt_bridge.process.wanted import has_to_wait, listen
+from pt_bridge.system import log
+from pt_bridge.system.log import logger
+from pt_bridge.system.systemd import NOTIFY_SOCKET, notify
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable, Mapping, Sequence
+
+    from pt_bridge.metrics.figures import Figures
+    from pt_bridge.process.tunnel import MakeBridge
+    from pt_bridge.process.wanted import Sockets, Wanted
+
+    ReadAgain = tuple[Mapping[str, Wanted], Sequence[str]]
+
+
+class KeptTunnel:
+    """A tunnel of the file, and the context in which the log calls it by its name.
+
+    Attributes:
+        succession: its bridges.
+        context: where all that is done for it is to be done.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        succession: Succession,
+        on_settled: Callable[[KeptTunnel], None],
+    ) -> None:
+        """Create a tunnel that does not run yet.
+
+        Args:
+            name: what its owner calls it.
+            succession: its bridges.
+            on_settled: called once, when it is ready or has failed.
+        """
+        self.succession = succession
+        self._name = name
+        self._on_settled: Callable[[KeptTunnel], None] | None = on_settled
+        succession.on_settled = self.settle
+        self.context = contextvars.copy_context()
+        self.context.run(log.TUNNEL.set, name)
+
+    async def run(self) -> None:
+        """Carry connections until it is told to end."""
+        await self.succession.run()
+        self.settle()
+
+    def settle(self) -> None:
+        """Know that it is ready, or has failed."""
+        on_settled, self._on_settled = self._on_settled, None
+        if on_settled is not None:
+            on_settled(self)
+
+    def figures(self) -> list[Figures]:
+        """Return what it has counted, for operators."""
+        return self.succession.figures(self._name)
+
+
+class Run:
+    """All tunnels of a file.
+
+    Attributes:
+        before_reload: asked at SIGHUP; whether there is nothing to read again.
+    """
+
+    def __init__(
+        self,
+        wanted: Mapping[str, Wanted],
+        make: MakeBridge,
+        variables: Mapping[bytes, bytes],
+        sockets: Mapping[str, Sockets],
+        read: Callable[[], ReadAgain],
+    ) -> None:
+        """Create what `run` keeps.
+
+        Args:
+            wanted: the tunnels, by name.
+            make: makes their bridges.
+            variables: our environment.
+            sockets: by a tunnel's name, where it listens already; they are owned.
+            read: reads the file again; returns the tunnels, and sentences on what
+                else has changed in it.
+        """
+        self._notify = variables
+        self._make_bridge = make
+        self._variables = without_systemd(variables)
+        self._read = read
+        self.before_reload: Callable[[], bool] = lambda: False
+        self._is_stopping = self._was_interrupted = False
+        self._over = asyncio.Event()
+        self._tasks: asyncio.TaskGroup | None = None
+        self._number_unsettled = len(wanted)
+        self._retired: set[KeptTunnel] = set()
+        self._tunnels = {
+            name: self._make(name, each, sockets[name]) for name, each in wanted.items()
+        }
+
+    def _make(self, name: str, wanted: Wanted, sockets: Sockets | None) -> KeptTunnel:
+        succession = Succession(
+            wanted, self._make_bridge, self._variables, sockets, is_kept=True
+        )
+        return KeptTunnel(name, succession, self._on_settled)
+
+    async def run(self) -> None:
+        """Keep all tunnels going until `stop` is called."""
+        async with asyncio.TaskGroup() as self._tasks:
+            for tunnel in self._tunnels.values():
+                self._start(tunnel)
+            await self._over.wait()
+        logger.info("stopped")
+
+    def _start(self, tunnel: KeptTunnel) -> None:
+        assert self._tasks is not None  # `run` has begun
+        task = self._tasks.create_task(tunnel.run(), context=tunnel.context)
+        task.add_done_callback(lambda _: self._retired.discard(tunnel))
+
+    def _on_settled(self, tunnel: KeptTunnel) -> None:
+        """Tell systemd that we are ready, once each tunnel is, or has failed.
+
+        Where another pt-bridge goes on else, one that has failed is one too many.
+        """
+        if takeover.is_going_on() and not tunnel.succession.is_well:
+            if not self._is_stopping:
+                logger.error("this tunnel has failed: not taking over")
+                asyncio.get_running_loop().call_soon(self.stop)
+            return
+        self._number_unsettled -= 1
+        if self._number_unsettled == 0 and takeover.is_going_on():
+            takeover.tell_ready()  # to who then tells systemd of us
+        elif self._number_unsettled == 0:
+            notify(self._notify, "READY=1")
+
+    def _all(self) -> list[KeptTunnel]:
+        return [*self._tunnels.values(), *self._retired]
+
+    def stop(self) -> None:
+        """End everything at once; a second call kills what has not ended."""
+        if not self._is_stopping:
+            self._is_stopping = True
+            notify(self._notify, "STOPPING=1")
+        for tunnel in self._all():
+            tunnel.context.run(tunnel.succession.stop)
+        self._over.set()
+
+    def interrupt(self) -> None:
+        """Answer Ctrl-C: what is open may finish, until the second one."""
+        if self._was_interrupted:
+            self.stop()
+            return
+        self._was_interrupted = self._is_stopping = True
+        for tunnel in self._all():
+            tunnel.context.run(tunnel.succession.interrupt)
+        self._over.set()
+
+    def all_sockets(self) -> list[socket.socket]:
+        """Return where all listen."""
+        found = [tunnel.succession.sockets for tunnel in self._tunnels.values()]
+        return [sock for each in found for sock in each.values()]
+
+    def retire(self) -> None:
+        """Take nothing new, and end with the last connection."""
+        self._is_stopping = True
+        for tunnel in self._tunnels.values():
+            tunnel.context.run(tunnel.succession.retire)
+        self._over.set()
+
+    def figures(self) -> list[Figures]:
+        """Return what all have counted, for operators."""
+        return [each for tunnel in self._tunnels.values() for each in tunnel.figures()]
+
+    def replace_pts(self) -> None:
+        """Start a new PT for each tunnel (SIGUSR2)."""
+        for tunnel in self._tunnels.values():
+            tunnel.context.run(tunnel.succession.replace)
+
+    def report(self) -> None:
+        """Write to the log how all are (SIGUSR1)."""
+        for tunnel in self._all():
+            tunnel.context.run(tunnel.succession.report)
+
+    def reload(self) -> None:
+        """Read the file again, and change what has changed (SIGHUP).
+
+        Unless all of it can be had, nothing is changed.
+        """
+        if self._is_stopping or self.before_reload():
+            return
+        try:
+            log.reopen_files()
+            wanted, notes = self._read()
+            changed = self._changed(wanted)
+            sockets = self._listen(changed)
+        except PtBridgeError as error:
+            logger.warning("reloading: %s; going on as before", error)
+            return
+        gone = [name for name in self._tunnels if name not in wanted]
+        for name in gone:
+            tunnel = self._tunnels.pop(name)
+            self._retired.add(tunnel)
+            tunnel.context.run(tunnel.succession.retire)
+        for name, tunnel in self._tunnels.items():
+            replace = tunnel.succession.replace
+            if name in changed:
+                tunnel.context.run(replace, changed[name], sockets[name])
+            else:
+                tunnel.context.run(tunnel.succession.renew)
+        new = [name for name in wanted if name not in self._tunnels]
+        for name in new:
+            self._number_unsettled += 1
+            self._tunnels[name] = self._make(name, wanted[name], sockets[name])
+            self._start(self._tunnels[name])
+        logger.info(
+            "reloaded: of the tunnels in the file, %d are new, %d get another PT, %d "
+            "stay as they are; %d end with their last connection",
+            len(new),
+            len(changed) - len(new),
+            len(wanted) - len(changed),
+            len(gone),
+        )
+        for note in notes:
+            logger.warning("%s", note)
+
+    def _changed(self, wanted: Mapping[str, Wanted]) -> dict[str, Wanted]:
+        """Return those that are new, or to be something else."""
+        present = {
+            name: tunnel.succession.wanted.plan
+            for name, tunnel in self._tunnels.items()
+        }
+        return {
+            name: each
+            for name, each in wanted.items()
+            if name not in present or present[name] != each.plan
+        }
+
+    def _listen(self, changed: Mapping[str, Wanted]) -> dict[str, Sockets | None]:
+        """Listen where these want to, or see that they can; all of them, or none.
+
+        Returns:
+            By name, where each listens; None for who has to wait until a port is given
+            up that is one of ours now.
+
+        Raises:
+            ListenError: somewhere that cannot be done.
+        """
+        present = [tunnel.succession for tunnel in self._tunnels.values()]
+        held = {key: sock for each in present for key, sock in each.sockets.items()}
+        of_pts = [address for each in present for address in each.of_pt]
+        made: dict[str, Sockets | None] = {}
+        try:
+            for name, wanted in changed.items():
+                waits = has_to_wait(wanted, held, of_pts)
+                made[name] = None if waits else listen(wanted, held)
+        except ConfigError as error:
+            for sockets in made.values():
+                for sock in (sockets or {}).values():
+                    sock.close()
+            raise type(error)(f"{wanted.where}{error}") from None
+        return made
+
+
+def without_systemd(variables: Mapping[bytes, bytes]) -> dict[bytes, bytes]:
+    """Return an environment in which nobody is told anything: one of us does."""
+    return {key: each for key, each in variables.items() if key != NOTIFY_SOCKET}

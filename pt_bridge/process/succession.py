@@ -1,0 +1,217 @@
+"""A tunnel whose PT is replaced with nothing cut.
+
+A new bridge is started beside the old one, takes over the ports once its PT is ready,
+and the old one goes on until its last tunnel has ended. Until it is ready, the old one
+is what it was, whatever becomes of the new one.
+
+Where the PT itself listens for clients, the old one has to give up the port first. So
+the new PT is tried out before that on a port of loopback (`process.rehearsal`). Should
+it fail all the same, it is started again and again while the old one carries what it
+has; clients with a session bridge that moment by themselves.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from pt_bridge.errors import PtBridgeError
+from pt_bridge.process.rehearsal import rehearse
+from pt_bridge.process.tunnel import Tunnel
+from pt_bridge.process.wanted import has_to_wait, listen
+from pt_bridge.system.log import logger
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Mapping
+
+    from pt_bridge.bridge.base import Bridge
+    from pt_bridge.process.tunnel import MakeBridge
+    from pt_bridge.process.wanted import Sockets, Wanted
+
+CANNOT_BE_REPLACED = (
+    "the PT cannot be replaced without cutting what it carries, as it is not known to "
+    "give up its port: add front=yes, or restart pt-bridge"
+)
+
+
+class _Next(NamedTuple):
+    """A bridge that is to take over once it is ready, and what it is made of."""
+
+    bridge: Bridge
+    wanted: Wanted
+    sockets: Sockets
+
+
+class Succession(Tunnel):
+    """A tunnel that may become another one, or have another PT, at any time."""
+
+    def __init__(
+        self,
+        wanted: Wanted,
+        make: MakeBridge,
+        variables: Mapping[bytes, bytes],
+        sockets: Sockets | None,
+        *,
+        is_kept: bool = False,
+    ) -> None:
+        """Create one without a bridge, as with `Tunnel`."""
+        super().__init__(wanted, make, variables, sockets, is_kept=is_kept)
+        self._next: _Next | None = None
+        self._replacing: asyncio.Task[None] | None = None
+        self._queued: Wanted | None = None
+
+    def _end(self) -> None:
+        super()._end()
+        if self._replacing is not None:
+            self._replacing.cancel()
+        if self._next is not None:
+            self._next.bridge.stop()
+
+    def _on_other_ended(self, bridge: Bridge, failure: Exception | None) -> None:
+        if self._next is not None and bridge is self._next.bridge:
+            self._drop_next(failure)
+
+    def _on_ended(self, failure: Exception | None) -> None:
+        """See how it goes on without a present bridge."""
+        if self._is_ending:
+            return
+        if self._next is not None:
+            self._hand_over()
+        elif self._queued is not None:
+            self._close()
+            self.wanted, self._queued = self._queued, None
+            self._tasks.create_task(self._begin_once_free())
+        else:
+            super()._on_ended(failure)
+
+    def renew(self) -> None:
+        """Replace the PT if one that is started now would differ from it."""
+        if self._present is None:
+            self._another_try.now()
+            return
+        try:
+            is_outdated = self._present.reload()
+        except PtBridgeError as error:
+            text = self.wanted.in_its_words(error)
+            logger.warning("reloading: %s; going on as before", text)
+            return
+        logger.info("reloaded: PTs are started as pt-bridge.conf says now")
+        if is_outdated:
+            self.replace()
+
+    def replace(
+        self, wanted: Wanted | None = None, sockets: Sockets | None = None
+    ) -> None:
+        """Start a new PT, and give it everything that comes from now on.
+
+        Args:
+            wanted: what it is to be; by default, the same.
+            sockets: where it listens then, which are owned; by default, where it
+                listens now. None, with `wanted`, where it has to wait for a port.
+        """
+        is_new, wanted = wanted is not None, wanted or self.wanted
+        if self._next is not None or self._replacing is not None:
+            self._queue(wanted, sockets, is_new=is_new)
+        elif self._present is None:
+            _close(sockets)
+            self.wanted = wanted
+            self._another_try.now()
+        elif is_new and not self._present.is_up:
+            # It carries nothing new, and may never be ready.
+            self._queue(wanted, sockets, is_new=True)
+            self._present.stop()
+        elif sockets is not None or not self._has_to_wait(wanted):
+            self._replace_beside(wanted, sockets)
+        elif self._present.has_port_of_pt and not self._present.can_release_port:
+            logger.warning(CANNOT_BE_REPLACED)
+        else:
+            self._replacing = self._tasks.create_task(
+                self._replace_in_place(self._present, wanted)
+            )
+
+    def _has_to_wait(self, wanted: Wanted) -> bool:
+        return has_to_wait(wanted, self._sockets, self.wanted.of_pt)
+
+    def _queue(self, wanted: Wanted, sockets: Sockets | None, *, is_new: bool) -> None:
+        """Replace the PT once more, when the one that is being started is settled."""
+        _close(sockets)
+        if is_new:
+            self._queued = wanted
+            if self._next is not None:
+                self._next.bridge.stop()
+        else:
+            logger.warning("a PT is being started already: nothing is replaced")
+
+    def _replace_beside(self, wanted: Wanted, sockets: Sockets | None) -> None:
+        """Start a new bridge beside the present one, which goes on until then."""
+        logger.info("replacing the PT")
+        try:
+            if sockets is None:
+                sockets = listen(wanted, self._sockets)
+            bridge = self._start(wanted, sockets, accepts_early=False)
+        except (PtBridgeError, OSError) as error:
+            _close(sockets)
+            self._say_not_taken(error)
+            return
+        bridge.on_ready = self._hand_over
+        self._next = _Next(bridge, wanted, sockets)
+
+    def _hand_over(self) -> None:
+        """Let the new bridge be the present one."""
+        assert self._next is not None  # the only one who is ready
+        old, self._present = self._present, self._next.bridge
+        self._close()
+        _, self.wanted, self._sockets = self._next
+        self._next = None
+        if old is None:  # it has died meanwhile, and this one is not ready yet
+            self._present.on_ready = self._on_ready
+        else:
+            self._retire(old)
+            self._on_ready()
+        self._replace_queued()
+
+    def _drop_next(self, failure: Exception | None) -> None:
+        assert self._next is not None  # its bridge has ended
+        _close(self._next.sockets)
+        self._next = None
+        if self._queued is None and not self._is_ending:
+            self._say_not_taken(failure)
+        self._replace_queued()
+
+    def _say_not_taken(self, failure: Exception | None) -> None:
+        is_bug = not isinstance(failure, PtBridgeError)
+        logger.warning(
+            "the new PT was not taken: %s; the old one goes on",
+            "a bug" if is_bug else self.wanted.in_its_words(failure),
+            exc_info=failure if is_bug else None,
+        )
+
+    def _replace_queued(self) -> None:
+        queued, self._queued = self._queued, None
+        is_other = queued is not None and queued.plan != self.wanted.plan
+        if is_other and not self._is_ending:
+            self.replace(queued)
+
+    async def _replace_in_place(self, old: Bridge, wanted: Wanted) -> None:
+        """Have the present bridge give up its port, and start the new one there."""
+        try:
+            logger.info("replacing the PT: the new one is tried out first")
+            await rehearse(wanted.config, self._variables)
+            if old is not self._present:  # it has died meanwhile
+                self._queued = self._queued or wanted
+            else:
+                logger.info("replacing the PT, which has given up its port")
+                self._present, self.wanted = None, wanted
+                self._close()
+                self._retire(old)
+                await self._begin_once_free()
+        except Exception as error:
+            self._say_not_taken(error)
+        finally:
+            self._replacing = None
+        self._replace_queued()
+
+
+def _close(sockets: Sockets | None) -> None:
+    for sock in (sockets or {}).values():
+        sock.close()

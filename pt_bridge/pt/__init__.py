@@ -1,0 +1,1 @@
+"""A running PT: start it, reach the server through it."""

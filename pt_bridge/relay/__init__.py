@@ -1,0 +1,1 @@
+"""Bytes between sockets, and how that ends."""

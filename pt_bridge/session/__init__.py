@@ -1,0 +1,1 @@
+"""Streams inside PT connections: carried, ended, tried again."""

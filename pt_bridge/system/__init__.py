@@ -1,0 +1,1 @@
+"""This machine: processes, signals, logs; knows no PT and no tunnel."""

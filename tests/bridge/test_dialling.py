@@ -1,0 +1,39 @@
+"""Tasks that reach the other side: what one that fails costs."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from pt_bridge.bridge.dialling import or_none, quiet_tasks
+from pt_bridge.errors import PtExited
+
+
+async def reached() -> str:
+    return "reached"
+
+
+async def broken() -> str:
+    raise KeyError
+
+
+async def test_what_was_reached_is_returned() -> None:
+    assert await or_none(reached()) == "reached"
+
+
+async def test_a_bug_costs_one_connection(caplog: pytest.LogCaptureFixture) -> None:
+    assert await or_none(broken()) is None
+    assert "a bug ended a connection" in caplog.text
+
+
+async def test_the_error_of_the_block_comes_through() -> None:
+    """As it is, and not in a group."""
+
+    async def fail() -> None:
+        async with quiet_tasks() as tasks:
+            tasks.create_task(asyncio.Event().wait())
+            raise PtExited("it ended")
+
+    with pytest.raises(PtExited):
+        await fail()

@@ -1,0 +1,1 @@
+"""Tests of the protocols: no process, no socket, no clock."""

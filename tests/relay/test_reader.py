@@ -1,0 +1,138 @@
+"""The receiving half of a socket: bytes, pipes, ends."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from contextlib import closing
+
+import pytest
+
+from pt_bridge.net.sockets import reset
+from pt_bridge.relay.pipes import Pipe, PipePool
+from pt_bridge.relay.reader import READ_SIZE, Reader
+from tests.support.tcp import noise, pair, turn_until
+
+
+class Taken:
+    """What a reader gave."""
+
+    def __init__(self, sock: socket.socket, pipes: PipePool, most: int = 0) -> None:
+        self.reader = Reader(asyncio.get_running_loop(), sock, pipes, self)
+        self.most = most
+        self.data = bytearray()
+        self.piped = 0
+        self.ends: list[bool] = []
+        self._pipes = pipes
+
+    def most_in_pipe(self) -> int:
+        """Return what the test says."""
+        return self.most
+
+    def on_bytes(self, data: bytes) -> None:
+        """Take bytes."""
+        assert len(data) <= READ_SIZE
+        self.data += data
+
+    def on_pipe(self, pipe: Pipe, count: int) -> None:
+        """Take a pipe's bytes, and give it back."""
+        assert count <= self.most
+        self.piped += count
+        while count:
+            data = os.read(pipe.read, count)
+            self.data += data
+            count -= len(data)
+        self._pipes.give_back(pipe)
+
+    def on_end(self, *, is_reset: bool) -> None:
+        """Take the end."""
+        self.ends.append(is_reset)
+        self.reader.stop()
+
+
+async def all_comes_and_then_the_end(most: int) -> None:
+    """Send 2 MB and an end."""
+    ours, theirs = pair()
+    data = noise(2_000_000)
+    with closing(ours), closing(theirs), PipePool() as pipes:
+        taken = Taken(ours, pipes, most)
+        taken.reader.read(wanted=True)
+        loop = asyncio.get_running_loop()
+        await loop.sock_sendall(theirs, data)
+        theirs.shutdown(socket.SHUT_WR)
+        await turn_until(lambda: bool(taken.ends))
+        assert taken.data == data
+        assert taken.ends == [False]
+        assert bool(taken.piped) == bool(most)
+        assert not taken.reader.is_reading
+        assert not pipes.lent
+
+
+@pytest.mark.parametrize("most", [0, 1 << 20])
+def test_all_comes_by_copying_or_by_pipe(most: int) -> None:
+    asyncio.run(all_comes_and_then_the_end(most))
+
+
+@pytest.mark.parametrize("most", [0, 1 << 20])
+def test_a_reset_is_no_end(most: int) -> None:
+    """The kernel tells of it once, whoever asks first; after that it looks like one."""
+
+    async def run() -> None:
+        ours, theirs = pair()
+        with closing(ours), PipePool() as pipes:
+            taken = Taken(ours, pipes, most)
+            taken.reader.read(wanted=True)
+            reset(theirs)
+            await turn_until(lambda: bool(taken.ends))
+            assert taken.ends == [True]
+            assert not pipes.lent
+
+    asyncio.run(run())
+
+
+def test_what_is_not_wanted_stays_where_it_is() -> None:
+    async def run() -> None:
+        ours, theirs = pair()
+        with closing(ours), closing(theirs), PipePool() as pipes:
+            taken = Taken(ours, pipes)
+            taken.reader.read(wanted=False)
+            theirs.send(b"abc")
+            for _ in range(10):
+                await asyncio.sleep(0)
+            assert not taken.data
+            taken.reader.read(wanted=True)
+            taken.reader.read(wanted=True)
+            await turn_until(lambda: taken.data == b"abc")
+            taken.reader.stop()
+            taken.reader.stop()
+
+    asyncio.run(run())
+
+
+def test_no_more_is_taken_in_a_pipe_than_the_owner_says() -> None:
+    async def run() -> None:
+        ours, theirs = pair()
+        with closing(ours), closing(theirs), PipePool() as pipes:
+            taken = Taken(ours, pipes, 1000)
+            await asyncio.get_running_loop().sock_sendall(theirs, bytes(5000))
+            taken.reader.read(wanted=True)
+            await turn_until(lambda: len(taken.data) == 5000)
+            assert taken.piped == 5000
+            taken.reader.stop()
+
+    asyncio.run(run())
+
+
+def test_without_a_pipe_bulk_is_copied() -> None:
+    async def run() -> None:
+        ours, theirs = pair()
+        with closing(ours), closing(theirs), PipePool(most=0) as pipes:
+            taken = Taken(ours, pipes, 1 << 20)
+            taken.reader.read(wanted=True)
+            theirs.send(b"abc")
+            await turn_until(lambda: taken.data == b"abc")
+            assert not taken.piped
+            taken.reader.stop()
+
+    asyncio.run(run())
