@@ -1,46 +1,124 @@
-"""What the integration tests share, and the slow test that runs beside the others."""
+"""What the integration tests share, and the slow tests that run beside the others."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import contextlib
+import os
+from typing import TYPE_CHECKING, TypeVar
 
 import pytest
 
-from integration.endpoints import Service
-from integration.machine import Machine
-from integration.wrong_cert import WrongCert
+from integration.support.background import Background
+from integration.support.endpoints import Service
+from integration.support.kills import Kills
+from integration.support.left import Left
+from integration.support.machine import Machine
+from integration.support.outages import Outages
+from integration.support.tor_network import TorNetwork
+from integration.support.wrong_cert import WrongCert
+from tests.support.termination import end_like_an_interrupt, pass_on_no_ignored_signal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator, Iterator
     from pathlib import Path
 
-SLOW = "wrong_cert"
+Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
+
+SLOW = {"wrong_cert", "outages", "kills", "left", "tor_network"}
+# They build something in the project's folder, which two cannot do at a time.
+BUILDERS = {"test_package.py", "test_documents.py"}
 
 # What they assert is to be explained, too.
 pytest.register_assert_rewrite(
-    "integration.client_mishaps", "integration.scene", "integration.server_mishaps"
+    "integration.support.client_mishaps",
+    "integration.support.scene",
+    "integration.support.server_mishaps",
 )
+
+
+def pytest_configure() -> None:
+    """Leave nothing running when the run is ended from outside."""
+    end_like_an_interrupt()
+    pass_on_no_ignored_signal()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let a run say that everything is there which a test could miss."""
+    parser.addoption(
+        "--no-skips", action="store_true", help="fail a test that would be skipped"
+    )
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Fail a skipped test where nothing may be skipped: a gap must not look green."""
+    report = yield
+    return _refuse_skip(report, item.config)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(
+    collector: pytest.Collector,
+) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """Fail a skipped file likewise."""
+    report = yield
+    return _refuse_skip(report, collector.config)
+
+
+def _refuse_skip(report: Report, config: pytest.Config) -> Report:
+    if report.outcome == "skipped" and config.getoption("--no-skips"):
+        report.outcome = "failed"
+        report.longrepr = f"it was skipped, which --no-skips forbids: {report.longrepr}"
+    return report
+
+
+# Whether other workers run the other tests (pytest-xdist).
+IS_SHARED = "PYTEST_XDIST_WORKER" in os.environ
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Judge what takes a minute last: it goes on beside all the others."""
-    items.sort(key=_is_slow)
+    """Judge what takes minutes last: it goes on beside all the others.
+
+    Where workers share the tests, one of them does all that takes minutes, and begins
+    with it; the others take a file at a time.
+    """
+    items.sort(key=_is_slow, reverse=IS_SHARED)
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Name the group of tests that one worker runs, one after the other."""
+    if _is_slow(item):
+        name = "slow"
+    elif item.path.name in BUILDERS:
+        name = "build"
+    else:
+        name = item.path.name
+    item.add_marker(pytest.mark.xdist_group(name))
 
 
 def _is_slow(item: pytest.Item) -> bool:
-    return SLOW in getattr(item, "fixturenames", ())
+    return not SLOW.isdisjoint(getattr(item, "fixturenames", ()))
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(autouse=True)
 def _slow_ones_begin_first(request: pytest.FixtureRequest) -> None:
-    if any(map(_is_slow, request.session.items)):
-        request.getfixturevalue(SLOW)
+    if IS_SHARED and not _is_slow(request.node):
+        return
+    used = {
+        name
+        for item in request.session.items
+        for name in SLOW.intersection(getattr(item, "fixturenames", ()))
+    }
+    for name in sorted(used):
+        request.getfixturevalue(name)
 
 
 @pytest.fixture
 def service() -> Iterator[Service]:
-    """Give a service that stands behind the tunnels."""
+    """Return a service that stands behind the tunnels."""
     service = Service()
     yield service
     service.close()
@@ -48,7 +126,7 @@ def service() -> Iterator[Service]:
 
 @pytest.fixture
 def machine(tmp_path: Path, service: Service) -> Iterator[Machine]:
-    """Give a machine on which everything ends before the service does."""
+    """Return a machine on which everything ends before the service does."""
     machine = Machine(tmp_path)
     yield machine
     machine.close()
@@ -68,3 +146,39 @@ def wrong_cert(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WrongCert]:
             machine.close()
         finally:
             service.close()
+
+
+@pytest.fixture(scope="session")
+def outages(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Background[Outages]]:
+    """Return the outages that began at the session's start."""
+    folder = tmp_path_factory.mktemp("outages")
+    with contextlib.closing(Background(folder, Outages)) as outages:
+        yield outages
+
+
+@pytest.fixture(scope="session")
+def kills(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Background[Kills]]:
+    """Return what was killed at the session's start."""
+    folder = tmp_path_factory.mktemp("kills")
+    with contextlib.closing(Background(folder, Kills)) as kills:
+        yield kills
+
+
+@pytest.fixture(scope="session")
+def left(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Background[Left]]:
+    """Return what is left of tunnels that were closed at the session's start."""
+    folder = tmp_path_factory.mktemp("left")
+    with contextlib.closing(Background(folder, Left)) as left:
+        yield left
+
+
+@pytest.fixture(scope="session")
+def tor_network(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TorNetwork]:
+    """Return a Tor network that has begun at the session's start."""
+    network = TorNetwork(tmp_path_factory.mktemp("tor"))
+    try:
+        yield network
+    finally:
+        network.close()

@@ -6,15 +6,17 @@ import json
 import os
 from typing import TYPE_CHECKING, Any
 
+import psutil
 import pytest
 
-from integration.endpoints import Service, connect, free_port
-from integration.machine import METHOD, PASSWORD, await_ss_server
-from integration.programs import LYREBIRD_FOLDER, find, wait_until
+from chaos.remains import descriptors
+from integration.support.endpoints import Service, connect, free_port
+from integration.support.machine import METHOD, PASSWORD, await_ss_server
+from integration.support.programs import LYREBIRD_FOLDER, find, wait_until
 
 if TYPE_CHECKING:
-    from integration.machine import Machine
-    from integration.programs import Program
+    from integration.support.machine import Machine
+    from integration.support.programs import Program
 
 PTS = ["obfs4proxy", "lyrebird"]
 SERVER = "server;transport=obfs4"
@@ -23,7 +25,7 @@ ONLY_LYREBIRD_KNOWS = "transport=webtunnel;url=https://127.0.0.1:{port}/path"
 
 
 def doctor(machine: Machine, *arguments: str) -> tuple[int, list[dict[str, Any]]]:
-    """Ask as programs do; see that nothing is left; give the code and the steps."""
+    """Ask as programs do; see that nothing is left; return the code and the steps."""
     before = len(machine.processes().get("obfs4proxy", []))
     program = machine.start("pt-bridge", "doctor", "--json", *arguments)
     code = program.wait()
@@ -38,7 +40,7 @@ def doctor(machine: Machine, *arguments: str) -> tuple[int, list[dict[str, Any]]
 
 
 def broken(steps: list[dict[str, Any]], link: str) -> str:
-    """See that the last link is the broken one; give what is said of it."""
+    """Check that the last link is the broken one; return what is said of it."""
     assert [step["verdict"] for step in steps].count("failed") == 1
     assert (steps[-1]["link"], steps[-1]["verdict"]) == (link, "failed"), steps[-1]
     return f"{steps[-1]['text']} {steps[-1]['advice']}"
@@ -57,7 +59,7 @@ def web_server(machine: Machine, port: int) -> Program:
 
 
 def shadowsocks(machine: Machine, port: int) -> tuple[Program, str]:
-    """Start ss-server; give it, and what its clients must use."""
+    """Start ss-server; return it, and what its clients must use."""
     server = machine.ss_server(port, SERVER)
     options = machine.client_options(server)
     await_ss_server(server)
@@ -81,7 +83,7 @@ def config_json(machine: Machine, port: int, options: str, **more: str) -> str:
 
 @pytest.mark.parametrize("pt", PTS)
 def test_a_byte_comes_back_through_everything(machine: Machine, pt: str) -> None:
-    """Issue 6, item 1: a whole config.json, through ss-local to a web server."""
+    """A whole config.json, through ss-local to a web server."""
     port, web = free_port(), free_port()
     web_server(machine, web)
     _, options = shadowsocks(machine, port)
@@ -94,7 +96,7 @@ def test_a_byte_comes_back_through_everything(machine: Machine, pt: str) -> None
     assert code == 0, steps
     assert [step["link"] for step in steps] == [
         *("options", "program", "state", "start", "server"),
-        *("handshake", "connection", "answer"),
+        *("handshake", "session", "answer"),
     ]
     assert {step["verdict"] for step in steps} == {"ok"}
     assert "200 OK" in steps[-1]["text"]
@@ -102,22 +104,22 @@ def test_a_byte_comes_back_through_everything(machine: Machine, pt: str) -> None
     assert os.listdir(machine.temporary) == []
 
 
-@pytest.mark.parametrize("hold", ["both", "plain", "none"])
+@pytest.mark.parametrize("options", [SERVER, f"{SERVER};session=only;front=yes"])
 def test_a_server_that_runs_is_well_and_stays_so(
-    machine: Machine, service: Service, hold: str
+    machine: Machine, service: Service, options: str
 ) -> None:
-    """Issue 6, item 1: it is not disturbed by whoever looks at it."""
+    """It is not disturbed by whoever looks at it."""
     port = free_port()
     host, local = service.address
     server = machine.pt_bridge(
         "server",
-        f"{SERVER};hold={hold}",
+        options,
         local=service.address,
         remote=("127.0.0.1", port),
     )
-    options = machine.client_options(server)
+    clients = machine.client_options(server)
     lines = len(server.output)
-    code, steps = doctor(machine, f"{SERVER};hold={hold}", f"--remote=127.0.0.1:{port}")
+    code, steps = doctor(machine, options, f"--remote=127.0.0.1:{port}")
     assert code == 0, steps
     verdicts = {step["link"]: step["verdict"] for step in steps}
     assert verdicts == {
@@ -135,51 +137,56 @@ def test_a_server_that_runs_is_well_and_stays_so(
     assert "client-options.txt" in steps[3]["text"]
     assert {step["verdict"] for step in steps[:-1]} == {"ok"}
     (path,) = machine.folder.rglob("client-options.txt")
-    assert path.read_text().strip() == options
+    assert path.read_text().strip() == clients
 
 
 def test_a_server_that_is_down_is_told_of(machine: Machine) -> None:
     options = f"transport=obfs4;cert={OTHER_CERT};iat-mode=0"
     code, steps = doctor(machine, options, f"--remote=127.0.0.1:{free_port()}")
     assert code == 68
-    assert "nothing listens on SS_REMOTE_PORT" in broken(steps, "server")
+    assert "nothing listens on that port" in broken(steps, "server")
 
 
 @pytest.mark.parametrize("pt", PTS)
-@pytest.mark.parametrize("hold", ["both", "plain"])
-def test_a_cert_of_another_server_is_told_of(
-    machine: Machine, pt: str, hold: str
-) -> None:
+def test_a_cert_of_another_server_is_told_of(machine: Machine, pt: str) -> None:
     """SK-11: the PT would take a minute; --timeout makes it shorter."""
     port = free_port()
     shadowsocks(machine, port)
     code, steps = doctor(
         machine,
-        f"transport=obfs4;cert={OTHER_CERT};iat-mode=0;hold={hold}",
+        f"transport=obfs4;cert={OTHER_CERT};iat-mode=0",
         f"--remote=127.0.0.1:{port}",
         f"--exec={path_of(pt)}",
         "--timeout=6",
     )
     assert code == 77
-    assert "another server's" in broken(steps, "handshake")
+    text = broken(steps, "handshake")
+    assert "another server's" in text
+    assert "may be down" not in text  # doctor has seen that it is not
 
 
 def test_another_program_on_the_port_is_told_of(machine: Machine) -> None:
     port = free_port()
     web_server(machine, port)
     options = f"transport=obfs4;cert={OTHER_CERT};iat-mode=0"
-    code, steps = doctor(machine, options, f"--remote=127.0.0.1:{port}")
+    code, steps = doctor(machine, options, f"--remote=127.0.0.1:{port}", "--timeout=10")
     assert code == 77
-    assert "SS_REMOTE_PORT may be another program's" in broken(steps, "handshake")
+    text = broken(steps, "handshake")
+    assert "the server speaks, but not this transport" in text
+    assert "the server's port may be another program's" in text
 
 
 @pytest.mark.parametrize(
-    ("pt", "hold"),
-    # lyrebird passes no end on, so a client that holds nothing sees none.
-    [("obfs4proxy", "both"), ("obfs4proxy", "plain"), ("lyrebird", "both")],
+    ("pt", "session", "link", "words"),
+    [
+        ("obfs4proxy", "1", "session", "nothing listens behind it"),
+        ("lyrebird", "auto", "session", "nothing listens behind it"),
+        # lyrebird passes no end on, so a client without a session sees none.
+        ("obfs4proxy", "0", "connection", "the shadowsocks server behind it"),
+    ],
 )
 def test_a_shadowsocks_server_that_is_down_is_told_of(
-    machine: Machine, pt: str, hold: str
+    machine: Machine, pt: str, session: str, link: str, words: str
 ) -> None:
     """SK-12: its pt-bridge lets us in, and cannot go on."""
     port = free_port()
@@ -189,15 +196,106 @@ def test_a_shadowsocks_server_that_is_down_is_told_of(
     options = machine.client_options(server)
     code, steps = doctor(
         machine,
-        f"{options};hold={hold}",
+        options,
+        f"--session={session}",
         f"--remote=127.0.0.1:{port}",
         f"--exec={path_of(pt)}",
     )
     assert code == 66
-    assert "the shadowsocks server behind it" in broken(steps, "connection")
+    assert words in broken(steps, link)
     code, steps = doctor(machine, SERVER, f"--remote=127.0.0.1:{port}")
     assert code == 66
     assert "takes no connections" in broken(steps, "shadowsocks")
+
+
+@pytest.mark.parametrize("pt", PTS)
+@pytest.mark.parametrize("kind", ["bytes", "nothing"])
+def test_nothing_of_a_look_is_left_at_the_server(
+    machine: Machine, service: Service, pt: str, kind: str
+) -> None:
+    """Not in its pt-bridge, and not in its PT; lyrebird keeps what is not ended well.
+
+    Args:
+        machine: where everything runs.
+        service: shadowsocks's stand-in, which ends when its client has ended.
+        pt: the PT on both sides.
+        kind: whether something listens behind the server.
+    """
+    port = free_port()
+    local = service.address if kind == "bytes" else ("127.0.0.1", free_port())
+    exec_pt = f"--exec={path_of(pt)}"
+    server = machine.pt_bridge(
+        "server", SERVER, exec_pt, local=local, remote=("127.0.0.1", port)
+    )
+    options = machine.client_options(server)
+    bridge = psutil.Process(server.pid)
+    (child,) = bridge.children()
+
+    def sockets() -> list[int]:
+        return [descriptors(each)["socket"] for each in (bridge, child)]
+
+    before = sockets()
+    doctor(machine, options, f"--remote=127.0.0.1:{port}", exec_pt)
+    wait_until(lambda: sockets() == before, "the server to be as it was")
+
+
+@pytest.mark.parametrize(("session", "verdict"), [("auto", "warning"), ("0", "")])
+def test_a_server_without_a_session_is_well_all_the_same(
+    machine: Machine, session: str, verdict: str
+) -> None:
+    """A bare PT in front of a bare ss-server."""
+    port, web = free_port(), free_port()
+    web_server(machine, web)
+    options = bare_server(machine, port)
+    code, steps = doctor(
+        machine,
+        config_json(machine, port, f"{options};exec=obfs4proxy"),
+        f"--session={session}",
+        f"--through=127.0.0.1:{web}",
+    )
+    assert code == 0, steps
+    verdicts = {step["link"]: step["verdict"] for step in steps}
+    assert verdicts.get("session", "") == verdict
+    assert verdicts["connection"] == verdicts["answer"] == "ok"
+
+
+def test_a_server_without_a_session_is_told_of_where_one_is_asked_for(
+    machine: Machine,
+) -> None:
+    port = free_port()
+    options = bare_server(machine, port)
+    code, steps = doctor(machine, f"{options};session=1", f"--remote=127.0.0.1:{port}")
+    assert code == 66
+    assert "that is no pt-bridge with a session" in broken(steps, "session")
+
+
+def bare_server(machine: Machine, port: int) -> str:
+    """Start obfs4proxy with ss-server behind it; return what its clients must use."""
+    behind = free_port()
+    shadowsocks = machine.start(
+        *("ss-server", "-s", "127.0.0.1", "-p", str(behind)),
+        *("-k", PASSWORD, "-m", METHOD),
+    )
+    await_ss_server(shadowsocks)
+    state = machine.folder / "bare"
+    state.mkdir()
+    told = machine.folder / "bare.told"  # its cert is for clients, and for no log
+    machine.start(
+        *("sh", "-c", f"exec obfs4proxy >{told}"),
+        variables={
+            **machine.variables(),
+            "TOR_PT_MANAGED_TRANSPORT_VER": "1",
+            "TOR_PT_STATE_LOCATION": str(state),
+            "TOR_PT_SERVER_TRANSPORTS": "obfs4",
+            "TOR_PT_SERVER_BINDADDR": f"obfs4-127.0.0.1:{port}",
+            "TOR_PT_ORPORT": f"127.0.0.1:{behind}",
+        },
+    )
+    wait_until(
+        lambda: told.exists() and "SMETHODS DONE\n" in told.read_text(), "the bare PT"
+    )
+    arguments = told.read_text().partition("ARGS:")[2].partition("\n")[0]
+    return f"transport=obfs4;{arguments.replace(',', ';')}"
 
 
 def test_a_wrong_password_brings_nothing_back(machine: Machine) -> None:
@@ -244,7 +342,7 @@ def test_a_transport_that_nobody_offers_is_told_of(machine: Machine) -> None:
 
 
 def test_what_a_real_pt_logs_is_explained(machine: Machine) -> None:
-    """Issue 6, item 1: what answers is no web server that it believes."""
+    """What answers is no web server that it believes."""
     port = free_port()
     web_server(machine, port)
     code, steps = doctor(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from integration.endpoints import (
+from integration.support.endpoints import (
     connect,
     connect_through,
     digest,
@@ -20,13 +20,13 @@ from integration.endpoints import (
     free_port,
     read_until_reset,
 )
-from integration.machine import NOBODY, await_ss_local, await_ss_server
+from integration.support.machine import NOBODY, await_ss_local, await_ss_server
 
 if TYPE_CHECKING:
-    from integration.endpoints import Service
-    from integration.machine import Machine
-    from integration.programs import Program
-    from integration.wrong_cert import WrongCert
+    from integration.support.endpoints import Service
+    from integration.support.machine import Machine
+    from integration.support.programs import Program
+    from integration.support.wrong_cert import WrongCert
 
 PT = "obfs4proxy"
 SERVER = f"server;transport=obfs4;exec={PT}"
@@ -37,7 +37,7 @@ SOME_CERT = "A" * 70
 
 
 def _fails(machine: Machine, program: Program, *words: str) -> int:
-    """See that a program ends with an error from pt-bridge; give its exit code."""
+    """Check that a program ends with an error from pt-bridge; return its exit code."""
     code = program.wait()
     assert code != 0, program.text
     line = program.last_of_pt_bridge()
@@ -55,7 +55,7 @@ def _fails_everywhere(
     *words: str,
     variables: dict[str, str] | None = None,
 ) -> None:
-    """See that pt-bridge ends with this code, and that its hosts end too."""
+    """Check that pt-bridge ends with this code, and that its hosts end too."""
     bridge = machine.plugin(
         options, remote=("127.0.0.1", free_port()), variables=variables
     )
@@ -77,7 +77,7 @@ def _fails_everywhere(
 def test_a_variable_that_is_missing_or_malformed_is_named(
     machine: Machine, name: str, value: str | None
 ) -> None:
-    """Issue 2, item 5; FE-01, FE-02, ER-02."""
+    """FE-01, FE-02, ER-02."""
     variables = {
         **machine.variables(),
         "SS_REMOTE_HOST": "127.0.0.1",
@@ -97,13 +97,16 @@ def test_a_variable_that_is_missing_or_malformed_is_named(
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ("", "transport="),
+        ("", "plugin_opts"),
         ("transport=obfs4", "needs cert= and iat-mode="),
         ("transport=obfs4;cert=AAAA;iat-mode", "'iat-mode' at column"),
         ("transport=obfs3;a=b\\", "column"),
         ("transport=obfs3;transport=obfs3", "'transport' is given twice"),
-        ("transport=obfs3;hold=none", "hold="),
-        ("transport=obfs3;hold=sometimes", "both, plain, none"),
+        ("transport=obfs3;hold=both", "'hold' is gone: leave it out"),
+        ("transport=obfs3;session=sometimes", "auto, 1, 0"),
+        ("transport=obfs3;session=only", "session="),
+        ("server;transport=obfs4;session=1", "session="),
+        ("transport=obfs3;upstream-proxy=socks4://127.0.0.1:1", "socks4a"),
         ("transport=obfs3;exec=/bin/sh", "exec="),
         ("transport=obfs3;loglevel=debug", "loglevel=debug"),
         (f"transport=obfs3;a={'b' * 509}", "510"),
@@ -115,25 +118,15 @@ def test_a_variable_that_is_missing_or_malformed_is_named(
 def test_options_that_are_broken_are_refused(
     machine: Machine, options: str, words: str
 ) -> None:
-    """Issue 2, item 5; ER-03, OG-07, OG-09, SK-02, SK-14."""
+    """ER-03, OG-07, OG-09, SK-02, SK-14."""
     _fails_everywhere(machine, options, 65, words)
-
-
-def test_a_list_that_no_pt_can_listen_on_ends_the_server(machine: Machine) -> None:
-    """Issue 2, item 1; ER-02, FE-18."""
-    words = ("SS_REMOTE_HOST", "several addresses")
-    options = f"{SERVER};hold=plain"
-    host = machine.ss_server(free_port(), options, hosts=["127.0.0.1", "::1"])
-    _fails(machine, host, *words)
-    bridge = machine.plugin(options, remote=("127.0.0.1|::1", free_port()))
-    assert _fails(machine, bridge, *words) == 64
 
 
 @pytest.mark.parametrize("role", ["", "server;"], ids=["client", "server"])
 def test_an_unknown_transport_is_refused_in_the_pts_own_words(
     machine: Machine, role: str
 ) -> None:
-    """Issue 2, item 5; ER-04, PO-07."""
+    """ER-04, PO-07."""
     _fails_everywhere(
         machine,
         f"{role}transport=obfs5;exec={PT}",
@@ -146,7 +139,7 @@ def test_an_unknown_transport_is_refused_in_the_pts_own_words(
 def test_a_pt_that_is_not_installed_is_looked_for_in_all_the_folders(
     machine: Machine,
 ) -> None:
-    """Issue 2, item 5; ER-07: the names and the folders are listed."""
+    """ER-07: the names and the folders are listed."""
     assert shutil.which("conjure-client") is None
     folder = machine.folder / "bin"
     folder.mkdir()
@@ -158,7 +151,7 @@ def test_a_pt_that_is_not_installed_is_looked_for_in_all_the_folders(
 
 @pytest.mark.parametrize("content", ["", "not a program"])
 def test_a_pt_that_cannot_be_executed_is_named(machine: Machine, content: str) -> None:
-    """Issue 2, item 5; ER-07: without the right, and where it is no program."""
+    """ER-07: without the right, and where it is no program."""
     folder = machine.folder / "bin"
     folder.mkdir()
     pt = folder / "conjure-client"
@@ -184,7 +177,7 @@ def test_a_pt_that_cannot_be_executed_is_named(machine: Machine, content: str) -
 def test_a_program_that_is_no_pt_is_found_out(
     machine: Machine, program: str, code: int, words: str
 ) -> None:
-    """Issue 2, item 5; ER-10, ER-11, PO-08, PO-09: it ends, is silent, or raves."""
+    """ER-10, ER-11, PO-08, PO-09: it ends, is silent, or raves."""
     found = shutil.which(program)
     assert found is not None
     folder = machine.folder / "bin"
@@ -197,7 +190,7 @@ def test_a_program_that_is_no_pt_is_found_out(
 
 
 def test_a_client_whose_port_is_taken_says_by_whom(machine: Machine) -> None:
-    """Issue 2, item 5; ER-09, FE-07, demands.md 24."""
+    """ER-09, FE-07, demands.md 24."""
     with socket.create_server(("127.0.0.1", 0)) as holder:
         local = holder.getsockname()
         bridge = machine.plugin(f"transport=obfs3;exec={PT}", local=local)
@@ -208,7 +201,7 @@ def test_a_client_whose_port_is_taken_says_by_whom(machine: Machine) -> None:
 
 
 def test_a_server_whose_port_is_taken_says_by_whom(machine: Machine) -> None:
-    """Issue 2, item 5; ER-09: the PT finds out, and pt-bridge names the holder."""
+    """ER-09: the PT finds out, and pt-bridge names the holder."""
     with socket.create_server(("127.0.0.1", 0)) as holder:
         remote = holder.getsockname()
         words = (f"port {remote[1]}", "in use", f"(pid {os.getpid()})")
@@ -218,7 +211,7 @@ def test_a_server_whose_port_is_taken_says_by_whom(machine: Machine) -> None:
 
 
 def test_a_port_below_1024_needs_a_right_that_is_named(machine: Machine) -> None:
-    """Issue 2, item 5; ER-09, demands.md 15: AmbientCapabilities, never setcap."""
+    """ER-09, demands.md 15: AmbientCapabilities, never setcap."""
     if int(UNPRIVILEGED_PORTS.read_text()) <= PRIVILEGED_PORT:
         pytest.skip("this system lets everyone listen on port 443")
     _state_for_nobody(machine)
@@ -268,7 +261,7 @@ def _free_privileged_port() -> int:
 def test_a_server_with_nowhere_to_write_says_what_helps(
     machine: Machine, home: str | None
 ) -> None:
-    """Issue 2, item 5; ER-08, PE-04: as Debian's own unit has it (DynamicUser)."""
+    """ER-08, PE-04: as Debian's own unit has it (DynamicUser)."""
     variables = machine.variables()
     del variables["XDG_STATE_HOME"], variables["HOME"]
     if home is not None:
@@ -285,7 +278,7 @@ def test_a_server_with_nowhere_to_write_says_what_helps(
 def test_the_state_directory_of_systemd_is_what_helps(
     machine: Machine, service: Service
 ) -> None:
-    """ER-08, design 4: the same with STATE_DIRECTORY, as StateDirectory= sets it."""
+    """ER-08: the same with STATE_DIRECTORY, as StateDirectory= sets it."""
     folder = machine.folder / "lib"
     folder.mkdir(0o755)
     if os.geteuid() == 0:
@@ -295,7 +288,7 @@ def test_the_state_directory_of_systemd_is_what_helps(
     variables |= {"HOME": "/", "STATE_DIRECTORY": str(folder)}
     port = free_port()
     server = machine.ss_server(port, SERVER, variables=variables, nobody=True)
-    assert machine.client_options(server).startswith("transport=obfs4;cert=")
+    assert machine.client_options(server).startswith("transport=obfs4;session=1;cert=")
     assert (folder / f"pt-bridge/obfs4-{port}/client-options.txt").exists()
     assert folder.stat().st_mode & 0o777 == 0o755
 
@@ -303,7 +296,7 @@ def test_the_state_directory_of_systemd_is_what_helps(
 def test_a_state_that_the_pt_cannot_read_is_told_in_its_own_words(
     machine: Machine,
 ) -> None:
-    """Issue 2, item 5; ER-04, PE-04: SMETHOD-ERROR."""
+    """ER-04, PE-04: SMETHOD-ERROR."""
     state = machine.folder / "state/pt-bridge/broken"
     options = f"{SERVER};state=broken"
     server = machine.ss_server(free_port(), options)
@@ -315,12 +308,12 @@ def test_a_state_that_the_pt_cannot_read_is_told_in_its_own_words(
     _fails_everywhere(machine, options, 69, *words)
 
 
-def test_a_cert_that_is_none_resets_the_connection_at_once(
+def test_arguments_that_the_pt_refuses_reset_the_connection_at_once(
     machine: Machine, service: Service
 ) -> None:
-    """Issue 2, item 5; ER-13, SK-13: and the program goes on."""
+    """ER-13, SK-13: and the program goes on."""
     local, socks_port = ("127.0.0.1", free_port()), free_port()
-    options = f"transport=obfs4;cert={SOME_CERT[1:]};iat-mode=0;exec={PT}"
+    options = f"transport=obfs4;cert={SOME_CERT};iat-mode=7;exec={PT}"
     client = machine.pt_bridge("client", options, local=local, remote=service.address)
     for _ in range(2):
         with connect(local) as sock:
@@ -342,7 +335,7 @@ def test_a_cert_that_is_none_resets_the_connection_at_once(
 def test_the_cert_of_another_server_is_told_of_and_survived(
     wrong_cert: WrongCert,
 ) -> None:
-    """Issue 2, item 5; ER-13, SK-11, SK-13, RL-10: all this takes the PT a minute.
+    """ER-13, SK-11, SK-13, RL-10: all this takes the PT a minute.
 
     Once the server that the cert belongs to is in its place, the next connection works.
     """
@@ -350,14 +343,11 @@ def test_the_cert_of_another_server_is_told_of_and_survived(
         attempt.wait()
         assert attempt.data == b""
         assert attempt.seconds is not None
-        assert attempt.seconds < 95
     assert wrong_cert.through_client.reset
     for program in (wrong_cert.client, wrong_cert.host):
         line = program.wait_for("warning: a connection failed")
-        # We have dialled the server ourselves, and know that it is up.
-        for words in ("the server did not like", "cert and the like", "clock"):
+        for words in ("may be down or blocked", "cert and the like", "clock"):
             assert words in line
-        assert "down" not in line
         assert program.runs
     wrong_cert.bring_the_right_server()
     with wrong_cert.connect() as sock:

@@ -8,14 +8,19 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from integration.endpoints import connect_through, digest, free_port, upload
-from integration.machine import METHOD, PASSWORD, await_ss_local, await_ss_server
-from integration.programs import DEADLINE, find
+from integration.support.endpoints import connect_through, digest, free_port, upload
+from integration.support.machine import (
+    METHOD,
+    PASSWORD,
+    await_ss_local,
+    await_ss_server,
+)
+from integration.support.programs import DEADLINE, find
 
 if TYPE_CHECKING:
-    from integration.endpoints import Service
-    from integration.machine import Machine
-    from integration.programs import Program
+    from integration.support.endpoints import Service
+    from integration.support.machine import Machine
+    from integration.support.programs import Program
 
 SIZE = 100_000
 # Nobody knows it; SIP003, JSON and links each escape it in their own way.
@@ -23,7 +28,7 @@ AWKWARD = r";arg-awkward=a\;b\\c\=d+e"
 
 
 def convert(machine: Machine, text: str, form: str, *flags: str) -> str:
-    """Run ``pt-bridge convert``; give what it prints."""
+    """Run ``pt-bridge convert``; return what it prints."""
     command = [find("pt-bridge"), "convert", text, f"--to={form}", *flags]
     done = subprocess.run(
         command,
@@ -38,7 +43,7 @@ def convert(machine: Machine, text: str, form: str, *flags: str) -> str:
 
 
 def server_and_options(machine: Machine, port: int) -> tuple[Program, str]:
-    """Start ss-server; give what it says that its clients must use."""
+    """Start ss-server; return what it says that its clients must use."""
     server = machine.ss_server(port, "server;transport=obfs4")
     options = machine.client_options(server)
     await_ss_server(server)
@@ -53,7 +58,7 @@ def carries(socks_port: int, service: Service) -> None:
 def test_a_bridge_line_leads_through_the_whole_chain(
     machine: Machine, service: Service
 ) -> None:
-    """Issue 6, item 2: bridge=, as people paste it."""
+    """Bridge=, as people paste it."""
     port, socks_port = free_port(), free_port()
     _, options = server_and_options(machine, port)
     line = convert(machine, options, "bridge", f"--remote=127.0.0.1:{port}")
@@ -64,12 +69,12 @@ def test_a_bridge_line_leads_through_the_whole_chain(
 
 
 def test_a_bridge_line_for_another_server_ends_the_client(machine: Machine) -> None:
-    """Issue 6, item 2: nobody connects to a server that is not the one in the line."""
+    """Nobody connects to a server that is not the one in the line."""
     line = f"obfs4 127.0.0.2:443 cert={'A' * 70} iat-mode=0"
     client = machine.ss_local(free_port(), free_port(), f"bridge={line}")
     assert client.wait() != 0
     assert re.search(
-        r"^pt-bridge: error: bridge= names another server than SS_REMOTE_HOST",
+        r"^pt-bridge: error: bridge= names another server than shadowsocks's server",
         client.text,
         re.MULTILINE,
     )

@@ -1,7 +1,7 @@
 """The hosts, and how they end: by every way there is, and nothing is left behind.
 
 ss-local and ss-server are themselves. For shadowsocks-rust, and for shadowsocks-libev
-with the libcork that it brings along, `integration/hosts.py` stands.
+with the libcork that it brings along, `integration/support/hosts.py` stands.
 """
 
 from __future__ import annotations
@@ -16,8 +16,15 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
-from integration.endpoints import SocksProxy, connect, digest, free_port, payload, read
-from integration.programs import (
+from integration.support.endpoints import (
+    SocksProxy,
+    connect,
+    digest,
+    free_port,
+    payload,
+    read,
+)
+from integration.support.programs import (
     DEADLINE,
     ROOT,
     STOP_DEADLINE,
@@ -30,8 +37,8 @@ from integration.programs import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from integration.endpoints import Address, Service
-    from integration.machine import Chain, Machine
+    from integration.support.endpoints import Address, Service
+    from integration.support.machine import Chain, Machine
 
     Stop = Callable[[int], None]
 
@@ -43,10 +50,10 @@ SIZE = 100_000
 FAILED = 255  # what ss-local and ss-server end with
 RUST_FAILED = 70
 DIED = 75  # what pt-bridge ends with when its PT has (ER-10)
-# A PT may outlive a pt-bridge that was killed for so long (design 2; seconds).
-PT_DEADLINE = 1.0
-HOSTS = os.path.join(ROOT, "integration/hosts.py")
-REAPER = os.path.join(ROOT, "integration/reaper.py")
+# A PT may outlive a pt-bridge that was killed for so long (seconds).
+PT_DEADLINE = 30.0
+HOSTS = os.path.join(ROOT, "integration/support/hosts.py")
+REAPER = os.path.join(ROOT, "integration/support/reaper.py")
 STDIN = 0
 
 
@@ -138,14 +145,14 @@ class Side:
             socket.create_server((LOOPBACK, port)).close()  # as the next host will
 
     def leaves_no_folder(self) -> None:
-        """See that a client has removed its temporary folder."""
+        """Check that a client has removed its temporary folder."""
         if self._is_client:
             assert os.path.basename(self.folder).startswith(CLIENT_PREFIX)
             assert not os.path.exists(self.folder)
 
 
 def _role(variables: dict[str, str]) -> str:
-    """Tell which side a plugin is; none, where it is not one."""
+    """Return which side a plugin is; none, where it is not one."""
     options = variables.get("SS_PLUGIN_OPTIONS")
     if options is None:
         return ""
@@ -154,7 +161,7 @@ def _role(variables: dict[str, str]) -> str:
 
 @pytest.fixture
 def stack(machine: Machine) -> Iterator[contextlib.ExitStack]:
-    """Give what closes all that a test has opened, before the machine ends."""
+    """Return what closes all that a test has opened, before the machine ends."""
     with contextlib.ExitStack() as stack:
         yield stack
 
@@ -249,13 +256,13 @@ def test_a_plugin_that_fails_ends_its_host(
 def test_a_plugin_that_fails_at_once_ends_its_host(machine: Machine, role: str) -> None:
     """SIP003, HQ-02: ss-local listens for its plugin's end only after a while."""
     if role == "server":
-        host = machine.ss_server(free_port(), "server;transport=obfs4;hold=nothing")
+        host = machine.ss_server(free_port(), "server;transport=obfs4;session=nothing")
     else:
         host = machine.ss_local(
-            free_port(), free_port(), "transport=obfs3;hold=nothing"
+            free_port(), free_port(), "transport=obfs3;session=nothing"
         )
     assert host.wait() == FAILED
-    assert "hold" in host.last_of_pt_bridge()
+    assert "session" in host.last_of_pt_bridge()
     machine.nothing_is_left()
 
 
@@ -277,7 +284,7 @@ class Witness:
     """
 
     def __init__(self, machine: Machine) -> None:
-        """Make one in a folder of its own."""
+        """Create one in a folder of its own."""
         self._folder = machine.folder / "witness"
         self._folder.mkdir()
         script = self._folder / PT
@@ -291,12 +298,12 @@ class Witness:
         self.variables["PATH"] = f"{self._folder}:{self.variables['PATH']}"
 
     def ignored(self, pt: psutil.Process) -> str:
-        """Give the signals that a PT was told to ignore, as a mask (proc(5))."""
+        """Return the signals that a PT was told to ignore, as a mask (proc(5))."""
         return (self._folder / str(pt.pid)).read_text().split()[1]
 
 
 def _is_apart(side: Side, witness: Witness) -> None:
-    """See that a PT has nothing of its host's."""
+    """Check that a PT has nothing of its host's."""
     pipe = os.readlink(f"/proc/{side.bridge.pid}/fd/{STDIN}")
     assert pipe.startswith("pipe:")
     assert pipe not in _descriptors(side.pt)
@@ -306,7 +313,7 @@ def _is_apart(side: Side, witness: Witness) -> None:
 
 
 def _descriptors(process: psutil.Process) -> list[str]:
-    """Tell what a process has open; it may close some while we look."""
+    """Return what a process has open; it may close some while we look."""
     folder, found = f"/proc/{process.pid}/fd", []
     for name in os.listdir(folder):
         with contextlib.suppress(FileNotFoundError):
@@ -387,7 +394,7 @@ class Pair:
         )
 
     def hit(self, role: str) -> StandIn:
-        """Give one of both."""
+        """Return one of both."""
         return self.server if role == "server" else self.client
 
     def use(self, stack: contextlib.ExitStack) -> None:
@@ -491,7 +498,7 @@ def test_nothing_of_a_stand_in_reaches_the_pt(
 
 @pytest.fixture
 def container() -> list[str]:
-    """Give what runs a command as pid 1 of a container."""
+    """Return what runs a command as pid 1 of a container."""
     command = [find("unshare"), "--pid", "--fork", "--mount-proc"]
     if os.geteuid() != 0:
         command.append("--map-root-user")
@@ -516,7 +523,7 @@ def test_a_host_that_is_pid_1_is_a_host(
     kind: str,
     session: list[str],
 ) -> None:
-    """Design 2, LC-07: in a session of its own, as runc makes one, and in none."""
+    """LC-07: in a session of its own, as runc makes one, and in none."""
     pair = Pair(machine, kind, *container, *session)
     for _ in range(2):
         pair.use(stack)
@@ -541,14 +548,14 @@ def test_a_host_that_is_pid_1_takes_all_with_it_when_it_is_killed(
 
 
 def _pids(pid: int) -> list[int]:
-    """Give a process's ids, from ours to its own PID namespace's (proc(5))."""
+    """Return a process's ids, from ours to its own PID namespace's (proc(5))."""
     with open(f"/proc/{pid}/status", encoding="ascii") as file:
         (pids,) = [line.split()[1:] for line in file if line.startswith("NSpid:")]
     return [int(each) for each in pids]
 
 
 def _around(where: str, request: pytest.FixtureRequest) -> list[str]:
-    """Give what runs a command below another kind of init."""
+    """Return what runs a command below another kind of init."""
     match where:
         case "reaper":
             return [REAPER]
@@ -570,14 +577,14 @@ def test_the_end_of_a_host_is_noticed_whoever_adopts_pt_bridge(
     kind: str,
     place: str,
 ) -> None:
-    """Design 2, LC-06, LC-07: the machine's init, a subreaper, a container's init."""
+    """LC-06, LC-07: the machine's init, a subreaper, a container's init."""
     pair = Pair(machine, kind, *_around(place, request))
     pair.use(stack)
     side = Side(machine, "client", stack)
     _kill(side.host)
     side.ends()
     side.leaves_no_folder()
-    pair.client.program.wait_for("the host that started pt-bridge has ended")
+    pair.client.program.wait_for("shadowsocks, which started pt-bridge, has ended")
     pair.client.program.wait()
     assert pair.client.program.last_of_pt_bridge().endswith("stopped")
 
@@ -587,14 +594,14 @@ def test_the_end_of_a_host_is_noticed_whoever_adopts_pt_bridge(
 def test_a_host_that_was_gone_before_pt_bridge_looked_is_noticed(
     machine: Machine, request: pytest.FixtureRequest, role: str, place: str
 ) -> None:
-    """Design 2, LC-07."""
+    """LC-07."""
     options = SERVER if role == "server" else f"transport=obfs3;exec={PT}"
     host = machine.start(
         *(*_around(place, request), HOSTS, "gone"), role, str(free_port()), options
     )
     machine.nothing_is_left()
     assert host.wait() == 0
-    assert "the host that started pt-bridge has ended" in host.text
+    assert "shadowsocks, which started pt-bridge, has ended" in host.text
     assert host.last_of_pt_bridge().endswith("stopped")
     assert os.listdir(machine.temporary) == []
 
@@ -629,7 +636,7 @@ class Shell:
 def test_standalone_pt_bridge_outlives_who_started_it(
     machine: Machine, service: Service, stack: contextlib.ExitStack
 ) -> None:
-    """Design 2, LC-06, LC-07: nor does the end of its stdin mean anything."""
+    """LC-06, LC-07: nor does the end of its stdin mean anything."""
     local, remote = (LOOPBACK, free_port()), (LOOPBACK, free_port())
     server = Shell(
         machine,

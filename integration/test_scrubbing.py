@@ -1,7 +1,8 @@
 """What real programs have us say, whatever goes wrong: no address, no name, no secret.
 
 Loopback stands for the world in the other tests; here the world has addresses that
-count (`integration.internet`). All scenes are played at once, for most of them wait.
+count (`integration.support.internet`). All scenes are played at once, for most of them
+wait.
 """
 
 from __future__ import annotations
@@ -16,20 +17,20 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-import integration.client_mishaps
-import integration.server_mishaps  # noqa: F401 - they make the list
-from integration.endpoints import free_port
-from integration.internet import Internet
-from integration.mishaps import KNOWN, MISHAPS, Mishap, filth
-from integration.needles import Needles
-from integration.programs import DEADLINE, find
-from integration.scene import NAMES, How, Scene
+import integration.support.client_mishaps
+import integration.support.server_mishaps  # noqa: F401 - they make the list
+from integration.support.endpoints import free_port
+from integration.support.internet import Internet
+from integration.support.mishaps import KNOWN, MISHAPS, Mishap, filth
+from integration.support.needles import Needles
+from integration.support.programs import DEADLINE, find
+from integration.support.scene import NAMES, How, Scene
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from integration.machine import Machine
+    from integration.support.machine import Machine
 
 needs_root = pytest.mark.skipif(
     os.geteuid() != 0, reason="only root can make networks and move into them"
@@ -47,20 +48,20 @@ class Performance:
         mishap: what goes wrong.
     """
 
-    def __init__(self, mishap: Mishap, hold: str | None, how: How) -> None:
+    def __init__(self, mishap: Mishap, setting: str, how: How) -> None:
         """Take what makes it different from the others."""
         self.mishap = mishap
-        self._hold = hold
+        self._setting = setting
         self._how = how
 
     def __str__(self) -> str:
-        hold = f", hold={self._hold}" if self._hold else ""
-        return f"{self.mishap.name}{hold}: {self._how}"
+        setting = f", {self._setting}" if self._setting else ""
+        return f"{self.mishap.name}{setting}: {self._how}"
 
     def run(self, world: Internet, folder: Path) -> tuple[list[str], Needles]:
-        """Play it; give what was said, and what must not be in it."""
+        """Play it; return what was said, and what must not be in it."""
         folder.mkdir()
-        scene = Scene(world, folder, self._how, self.mishap.role, self._hold)
+        scene = Scene(world, folder, self._how, self.mishap.role, self._setting)
         for secret in KNOWN:
             scene.needles.add(secret)
         try:
@@ -74,20 +75,20 @@ def _performances() -> Iterator[Performance]:
     """List them: by hand with all that can be told, as a plugin with each level."""
     for number, mishap in enumerate(MISHAPS):
         if mishap.hosts:
-            for hold, level in zip(mishap.holds, PLUGIN_LEVELS, strict=True):
-                yield Performance(mishap, hold, How(level, plugin=True))
+            for setting, level in zip(mishap.settings, PLUGIN_LEVELS, strict=True):
+                yield Performance(mishap, setting, How(level, plugin=True))
             continue
-        for hold in mishap.holds:
-            yield Performance(mishap, hold, How("debug"))
-        hold = mishap.holds[number % len(mishap.holds)]
+        for setting in mishap.settings:
+            yield Performance(mishap, setting, How("debug"))
+        setting = mishap.settings[number % len(mishap.settings)]
         level = PLUGIN_LEVELS[number % len(PLUGIN_LEVELS)]
-        yield Performance(mishap, hold, How(level, plugin=True))
+        yield Performance(mishap, setting, How(level, plugin=True))
 
 
 def _unsafe_performances() -> Iterator[Performance]:
     for mishap in MISHAPS:
         if mishap.tells:
-            yield Performance(mishap, mishap.holds[0], How("debug", unsafe=True))
+            yield Performance(mishap, mishap.settings[0], How("debug", unsafe=True))
 
 
 PERFORMANCES = list(_performances())
@@ -112,7 +113,7 @@ class Theatre:
             self._stack = stack.pop_all()
 
     def said(self, performance: Performance) -> tuple[list[str], Needles]:
-        """Give what was said in the end, and what must not be in it."""
+        """Return what was said in the end, and what must not be in it."""
         return self._results[str(performance)].result()
 
     def close(self) -> None:
@@ -137,7 +138,7 @@ def theatre(
 
 
 def _lines_with(search: Callable[[str], set[str]], said: list[str]) -> list[str]:
-    """Give the lines in which something is found, and what."""
+    """Return the lines in which something is found, and what."""
     lines = {line for text in said if search(text) for line in text.splitlines()}
     return [f"{found} in: {line}" for line in sorted(lines) if (found := search(line))]
 
@@ -147,7 +148,7 @@ def _lines_with(search: Callable[[str], set[str]], said: list[str]) -> list[str]
 def test_no_address_no_name_and_no_secret_is_told(
     theatre: Theatre, performance: Performance
 ) -> None:
-    """Issue 6, item 4; SE-05, SE-06, SE-08: and no control character."""
+    """SE-05, SE-06, SE-08: and no control character."""
     said, needles = theatre.said(performance)
     assert any(said)
     assert _lines_with(needles.addresses_in, said) == []
@@ -160,7 +161,7 @@ def test_no_address_no_name_and_no_secret_is_told(
 def test_the_owner_may_see_addresses_but_never_secrets(
     theatre: Theatre, performance: Performance
 ) -> None:
-    """Issue 6, item 4: unsafe-logging; and the search finds what is there."""
+    """Unsafe-logging; and the search finds what is there."""
     said, needles = theatre.said(performance)
     assert _lines_with(needles.addresses_in, said) != []
     assert _lines_with(needles.secrets_in, said) == []
@@ -186,13 +187,13 @@ def test_control_characters_of_a_pt_are_told_escaped(
 
 @pytest.mark.parametrize("line", filth())
 def test_the_search_finds_all_that_the_fake_pt_writes(line: str) -> None:
-    """Issue 6, item 4: so that the tests above can fail."""
+    """So that the tests above can fail."""
     needles = Needles(names=NAMES, secrets=KNOWN)
     assert needles.addresses_in(line) | needles.secrets_in(line)
 
 
 def test_the_search_finds_bytes_in_any_spelling() -> None:
-    """Issue 6, item 4: a cookie, which is random."""
+    """A cookie, which is random."""
     cookie = bytes(range(100, 228, 4))
     needles = Needles()
     needles.add_bytes(cookie)
@@ -202,7 +203,7 @@ def test_the_search_finds_bytes_in_any_spelling() -> None:
 
 
 def test_what_is_meant_to_be_seen_is_shown_in_full(machine: Machine) -> None:
-    """Design 4: client-options.txt, and its print on a terminal, beside the log."""
+    """Client-options.txt, and its print on a terminal, beside the log."""
     ours, terminal = os.openpty()
     port = free_port()
     process = subprocess.Popen(
@@ -225,7 +226,7 @@ def test_what_is_meant_to_be_seen_is_shown_in_full(machine: Machine) -> None:
         assert process.wait(DEADLINE) == 0
     (path,) = machine.folder.rglob("client-options.txt")
     options = path.read_text().strip()
-    assert options.startswith("transport=obfs4;cert=")
+    assert options.startswith("transport=obfs4;session=1;cert=")
     needles = Needles(secrets=[options.partition("cert=")[2].partition(";")[0]])
     assert [line for line in text.splitlines() if needles.secrets_in(line)] == [options]
     os.close(ours)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
-from integration.endpoints import (
+from integration.support.endpoints import (
     MIB,
     connect,
     connect_through,
@@ -20,15 +20,21 @@ from integration.endpoints import (
     read_to_end,
     upload,
 )
-from integration.machine import METHOD, PASSWORD, Chain, await_ss_local, await_ss_server
-from integration.programs import DEADLINE, wait_until
+from integration.support.machine import (
+    METHOD,
+    PASSWORD,
+    Chain,
+    await_ss_local,
+    await_ss_server,
+)
+from integration.support.programs import DEADLINE, wait_until
 
 if TYPE_CHECKING:
     import socket
     from collections.abc import Sequence
 
-    from integration.endpoints import Service
-    from integration.machine import Machine
+    from integration.support.endpoints import Service
+    from integration.support.machine import Machine
 
 TUNNELS = 200
 
@@ -36,11 +42,11 @@ TUNNELS = 200
 def test_the_two_commands_carry_100_mib_each_way(
     machine: Machine, service: Service
 ) -> None:
-    """Issue 2, item 1: the very options of the issue, and what the server then says."""
+    """The very options of the issue, and what the server then says."""
     port, socks_port = free_port(), free_port()
     server = machine.ss_server(port, "server;transport=obfs4")
     options = machine.client_options(server)
-    assert options.startswith("transport=obfs4;cert=")
+    assert options.startswith("transport=obfs4;session=1;cert=")
     await_ss_server(server)
     client = machine.ss_local(port, socks_port, options)
     await_ss_local(client)
@@ -51,7 +57,7 @@ def test_the_two_commands_carry_100_mib_each_way(
 
 
 def test_200_tunnels_at_once_all_work(machine: Machine, service: Service) -> None:
-    """Issue 2, item 1; RL-10: each carries its own bytes, twice, while all are open."""
+    """RL-10: each carries its own bytes, twice, while all are open."""
     chain = machine.chain()
     socks: list[socket.socket] = []
     try:
@@ -72,7 +78,7 @@ def test_200_tunnels_at_once_all_work(machine: Machine, service: Service) -> Non
 def test_a_server_may_be_named_by_any_kind_of_address(
     machine: Machine, service: Service, host: str
 ) -> None:
-    """Issue 2, item 1; FE-03, FE-04, PE-09, SK-08."""
+    """FE-03, FE-04, PE-09, SK-08."""
     chain = machine.chain(server_hosts=[host], client_hosts=[host])
     _carries(chain, service)
 
@@ -89,7 +95,7 @@ def test_a_server_may_be_named_by_any_kind_of_address(
 def test_a_client_goes_on_to_the_next_address_where_one_is_dead(
     machine: Machine, service: Service, hosts: Sequence[str]
 ) -> None:
-    """Issue 2, item 1; FE-17: only 127.0.0.1 has a server, which is named last."""
+    """FE-17: only 127.0.0.1 has a server, which is named last."""
     chain = machine.chain(client_hosts=hosts)
     _carries(chain, service)
     _carries(chain, service)
@@ -111,7 +117,7 @@ def test_a_server_on_a_wildcard_is_reached_at_every_address(
     server_hosts: Sequence[str],
     client_hosts: Sequence[str],
 ) -> None:
-    """Issue 2, item 1; FE-18: over each family that the words name."""
+    """FE-18: over each family that the words name."""
     chain = machine.chain(server_hosts=server_hosts, client_hosts=client_hosts[:1])
     _carries(chain, service)
     for host in client_hosts[1:]:
@@ -125,7 +131,7 @@ def test_a_server_on_a_wildcard_is_reached_at_every_address(
 def test_what_the_server_says_is_pasted_into_json_files_as_it_is(
     machine: Machine, service: Service
 ) -> None:
-    """Issue 2, item 1: the same in the configuration files of both hosts."""
+    """The same in the configuration files of both hosts."""
     port, socks_port = free_port(), free_port()
     common = {"server_port": port, "password": PASSWORD, "method": METHOD}
     server_file = machine.folder / "server.json"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from integration.endpoints import (
+from integration.support.endpoints import (
     MIB,
     SocksProxy,
     connect,
@@ -22,16 +22,16 @@ from integration.endpoints import (
     read_until_reset,
     upload,
 )
-from integration.programs import DEADLINE, find
+from integration.support.programs import DEADLINE, find
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     import psutil
 
-    from integration.endpoints import Service
-    from integration.machine import Machine, Pair
-    from integration.programs import Program
+    from integration.support.endpoints import Service
+    from integration.support.machine import Machine, Pair
+    from integration.support.programs import Program
 
 TUNNELS = 100
 AT_ONCE = 450  # the PT calls back for all of them before it goes on with any
@@ -41,13 +41,13 @@ USER, PROXY_PASSWORD = "a-user", "a-proxy-password"
 
 @pytest.fixture
 def pair(machine: Machine, service: Service) -> Pair:
-    """Give a client and a server that are ready."""
+    """Return a client and a server that are ready."""
     return machine.pair(service.address)
 
 
 @pytest.fixture
 def proxy(service: Service) -> Iterator[SocksProxy]:
-    """Give the user's own SOCKS5 proxy."""
+    """Return the user's own SOCKS5 proxy."""
     proxy = SocksProxy(USER, PROXY_PASSWORD)
     yield proxy
     proxy.close()
@@ -56,7 +56,6 @@ def proxy(service: Service) -> Iterator[SocksProxy]:
 def test_10_mib_go_each_way_around_a_plain_service(
     pair: Pair, service: Service
 ) -> None:
-    """Issue 2, item 4."""
     with connect(pair.local) as sock:
         assert upload(sock, 10 * MIB) == digest(10 * MIB)
     with connect(pair.local) as sock:
@@ -76,7 +75,7 @@ def test_an_end_from_the_server_reaches_the_client(pair: Pair) -> None:
 def test_what_a_client_sends_before_it_closes_arrives_whole(
     pair: Pair, service: Service
 ) -> None:
-    """RL-04, design 3: the PT closes all at the first EOF, and gets it at once."""
+    """RL-04: the PT closes all at the first EOF, and gets it at once."""
     for size in (1, 100_000, 10 * MIB) * UPLOADS:
         with connect(pair.local) as sock:
             sock.sendall(b"KEEP\n")
@@ -156,7 +155,7 @@ def _pt_of(machine: Machine, program: Program) -> psutil.Process:
 def test_all_goes_through_the_users_proxy(
     machine: Machine, service: Service, proxy: SocksProxy
 ) -> None:
-    """Issue 2, item 3; PE-07, PE-08: with a user name and a password."""
+    """PE-07, PE-08: with a user name and a password."""
     machine.secrets.add(PROXY_PASSWORD)
     url = f"socks5://{USER}:{PROXY_PASSWORD}@127.0.0.1:{proxy.port}"
     pair = machine.pair(
@@ -166,7 +165,8 @@ def test_all_goes_through_the_users_proxy(
         assert upload(sock, MIB) == digest(MIB)
     with connect(pair.local) as sock:
         assert download(sock, MIB) == digest(MIB)
-    assert proxy.targets == [pair.remote, pair.remote]
+    # One connection may have carried both, one after the other.
+    assert set(proxy.targets) == {pair.remote}
     assert proxy.carried > 2 * MIB
 
 
@@ -200,7 +200,6 @@ def test_nothing_goes_around_a_proxy_that(
 
 @pytest.mark.parametrize("arguments", [["--help"], ["help", "options"], ["--version"]])
 def test_the_installed_program_explains_itself(arguments: list[str]) -> None:
-    """Issue 2, item 4."""
     done = subprocess.run(
         [find("pt-bridge"), *arguments],
         capture_output=True,

@@ -50,7 +50,7 @@ class Needles:
         self.add(repr(secret)[2:-1])
 
     def secrets_in(self, text: str) -> set[str]:
-        """Give the secrets of which a text holds a part."""
+        """Return the secrets of which a text holds a part."""
         hay = [_bare(form) for form in _forms(text)]
         return {
             secret
@@ -59,7 +59,7 @@ class Needles:
         }
 
     def addresses_in(self, text: str) -> set[str]:
-        """Give the names and the addresses that a text holds, but for loopback's."""
+        """Return the names and the addresses that a text holds, but for loopback's."""
         found = set()
         for form in _forms(text):
             found |= {name for name in self._names if name in form}
@@ -84,7 +84,7 @@ def _parts(secret: str) -> Iterator[str]:
 
 
 def _counts(text: str) -> bool:
-    """Tell whether a text is an address that tells something."""
+    """Return whether a text is an address that tells something."""
     text = text.rstrip(".")
     for each in (text, text.removesuffix(":"), text.rpartition(":")[0]):
         try:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine
 
-from integration.ends import Line
+from integration.support.ends import Line
 
 Case = Callable[[Line, int], Coroutine[object, object, None]]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import os
 import queue
 import random
 import select
@@ -15,7 +16,8 @@ from typing import TYPE_CHECKING, cast
 
 import socks  # type: ignore[import-untyped]
 
-from integration.programs import DEADLINE, RETRY
+from integration.support.in_thread import InThread
+from integration.support.programs import DEADLINE, RETRY
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,13 +27,16 @@ if TYPE_CHECKING:
 MIB = 1024 * 1024
 CHUNK = 64 * 1024
 # Not among those that the kernel gives to connections, so nobody takes them meanwhile.
-PORTS = range(15_000, 32_000)
+# Where workers share the tests (pytest-xdist), each has ports of its own.
+_WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+_WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+PORTS = range(15_000 + _WORKER, 32_000, _WORKERS)
 
 _ports_given: set[int] = set()
 
 
 def free_port() -> int:
-    """Give a port that nothing listens on, another one each time."""
+    """Return a port that nothing listens on, another one each time."""
     for port in random.SystemRandom().sample(PORTS, 200):
         if port not in _ports_given and _is_free(port):
             _ports_given.add(port)
@@ -50,7 +55,7 @@ def _is_free(port: int) -> bool:
 
 
 def payload(size: int) -> Iterator[bytes]:
-    """Make bytes that do not repeat, the same for the same size."""
+    """Return bytes that do not repeat, the same for the same size."""
     source = random.Random(size)  # noqa: S311 - no secret
     while size > 0:
         yield source.randbytes(min(size, MIB))
@@ -58,14 +63,14 @@ def payload(size: int) -> Iterator[bytes]:
 
 
 def digest(size: int) -> str:
-    """Give the SHA-256 of a payload."""
+    """Return the SHA-256 of a payload."""
     whole = hashlib.sha256()
     for chunk in payload(size):
         whole.update(chunk)
     return whole.hexdigest()
 
 
-class Service(socketserver.ThreadingTCPServer):
+class Service(InThread):
     """What stands behind the tunnels; a connection's first line says what it wants.
 
     ====== =====================================================
@@ -78,17 +83,12 @@ class Service(socketserver.ThreadingTCPServer):
     ====== =====================================================
     """
 
-    request_queue_size = 512
-    daemon_threads = True
-
     def __init__(self) -> None:
         """Listen on a port of 127.0.0.1."""
-        super().__init__(("127.0.0.1", 0), _Conversation)
-        self.address: Address = ("127.0.0.1", self.server_address[1])
+        super().__init__(_Conversation)
         self.answer = threading.Event()
         self.kept: queue.SimpleQueue[tuple[int, str]] = queue.SimpleQueue()
-        self._thread = threading.Thread(target=self.serve_forever, args=(0.05,))
-        self._thread.start()
+        self.start()
 
     def handle_error(
         self,
@@ -100,9 +100,7 @@ class Service(socketserver.ThreadingTCPServer):
     def close(self) -> None:
         """Stop listening, and wait for the conversations to end."""
         self.answer.set()
-        self.shutdown()
-        self._thread.join()
-        self.server_close()
+        super().close()
 
 
 class _Conversation(socketserver.StreamRequestHandler):
@@ -149,7 +147,7 @@ class _Conversation(socketserver.StreamRequestHandler):
             self.wfile.write(chunk)
 
 
-class SocksProxy(socketserver.ThreadingTCPServer):
+class SocksProxy(InThread):
     """A SOCKS5 proxy with a user name and a password (RFC 1928, RFC 1929).
 
     Attributes:
@@ -157,23 +155,13 @@ class SocksProxy(socketserver.ThreadingTCPServer):
         carried: the bytes that went through it, both ways.
     """
 
-    daemon_threads = True
-
     def __init__(self, user: str, password: str) -> None:
         """Listen on a port of 127.0.0.1."""
-        super().__init__(("127.0.0.1", 0), _Proxied)
-        self.port: int = self.server_address[1]
+        super().__init__(_Proxied)
         self.credentials = (user.encode(), password.encode())
         self.targets: list[Address] = []
         self.carried = 0
-        self._thread = threading.Thread(target=self.serve_forever, args=(0.05,))
-        self._thread.start()
-
-    def close(self) -> None:
-        """Stop, and wait for the connections to end."""
-        self.shutdown()
-        self._thread.join()
-        self.server_close()
+        self.start()
 
 
 class _Proxied(socketserver.StreamRequestHandler):
@@ -248,7 +236,7 @@ def connect_through(socks_port: int, target: Address) -> socket.socket:
 
 
 def read(sock: socket.socket, size: int) -> str:
-    """Read so many bytes, and no more; give their SHA-256."""
+    """Read so many bytes, and no more; return their SHA-256."""
     whole = hashlib.sha256()
     while size:
         data = sock.recv(min(size, CHUNK))
@@ -259,7 +247,7 @@ def read(sock: socket.socket, size: int) -> str:
 
 
 def read_to_end(sock: socket.socket) -> tuple[int, str]:
-    """Read until the connection ends; give the number of bytes and their SHA-256."""
+    """Read until the connection ends; return the number of bytes and their SHA-256."""
     size, whole = 0, hashlib.sha256()
     while data := sock.recv(CHUNK):
         size += len(data)
@@ -268,13 +256,13 @@ def read_to_end(sock: socket.socket) -> tuple[int, str]:
 
 
 def download(sock: socket.socket, size: int) -> str:
-    """Have the service give a payload; give the SHA-256 of what came."""
+    """Ask the service for a payload; return the SHA-256 of what came."""
     sock.sendall(b"GIVE %d\n" % size)
     return read(sock, size)
 
 
 def upload(sock: socket.socket, size: int) -> str:
-    """Give the service a payload; give the SHA-256 of what it says it got."""
+    """Return the service a payload; return the SHA-256 of what it says it got."""
     sock.sendall(b"TAKE %d\n" % size)
     for chunk in payload(size):
         sock.sendall(chunk)
@@ -287,7 +275,7 @@ def upload(sock: socket.socket, size: int) -> str:
 
 
 def read_until_reset(sock: socket.socket) -> bool:
-    """Read until the connection ends; tell whether that was a reset."""
+    """Read until the connection ends; return whether that was a reset."""
     try:
         read_to_end(sock)
     except ConnectionResetError:

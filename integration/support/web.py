@@ -2,35 +2,28 @@
 
 from __future__ import annotations
 
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import TYPE_CHECKING
 
-from integration.endpoints import payload
-from integration.programs import DEADLINE
+from integration.support.endpoints import payload
+from integration.support.in_thread import InThread
+from integration.support.programs import DEADLINE
 
 if TYPE_CHECKING:
     import socket
 
-    from integration.endpoints import Address
 
-
-class Web(ThreadingHTTPServer):
+class Web(InThread, HTTPServer):
     """Gives for ``/n`` a payload of n bytes.
 
     It announces the length where the connection is to be kept alive, and else ends the
     body by closing, as HTTP/1.0 does.
     """
 
-    request_queue_size = 512
-    daemon_threads = True
-
     def __init__(self) -> None:
         """Listen on a port of 127.0.0.1."""
-        super().__init__(("127.0.0.1", 0), _Page)
-        self.address: Address = ("127.0.0.1", self.server_address[1])
-        self._thread = threading.Thread(target=self.serve_forever, args=(0.05,))
-        self._thread.start()
+        super().__init__(_Page)
+        self.start()
 
     def handle_error(
         self,
@@ -38,12 +31,6 @@ class Web(ThreadingHTTPServer):
         client_address: object,
     ) -> None:
         """Be silent: clients hang up amid a body."""
-
-    def close(self) -> None:
-        """Stop listening, and wait for the connections to end."""
-        self.shutdown()
-        self._thread.join()
-        self.server_close()
 
 
 class _Page(BaseHTTPRequestHandler):

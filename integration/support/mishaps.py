@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from integration.internet import (
+from integration.support.internet import (
     CLIENT,
     CLIENT_6,
     IDN_NAME,
@@ -20,25 +20,28 @@ from integration.internet import (
     SERVER_6,
     SERVER_NAME,
 )
-from pt_bridge.own_options import BOTH, NONE, PLAIN
-from pt_bridge.own_options import CLIENT as CLIENT_ROLE
-from pt_bridge.own_options import SERVER as SERVER_ROLE
+from pt_bridge.options.own_options import CLIENT as CLIENT_ROLE
+from pt_bridge.options.own_options import SERVER as SERVER_ROLE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from integration.scene import Scene
+    from integration.support.scene import Scene
 
     Play = Callable[[Scene], None]
 
-HOLDS: dict[str, Sequence[str | None]] = {
-    CLIENT_ROLE: (BOTH, PLAIN),
-    SERVER_ROLE: (BOTH, PLAIN, NONE),
-    "": (None,),
+# The options that a role has been given beside those of the scene.
+SETTINGS: dict[str, Sequence[str]] = {
+    CLIENT_ROLE: ("", "session=0"),
+    SERVER_ROLE: ("", "front=yes", "session=only"),
+    "": ("",),
 }
 # Where it makes no difference, what one gets without asking.
-USUAL = (None,)
+USUAL = ("",)
 OBFS4PROXY, LYREBIRD = "obfs4proxy", "lyrebird"
+# What ends those PTs that never get ready, and say why; on a busy machine they may need
+# some seconds to say so.
+START_TIMEOUT = 10
 OBFS3 = f"transport=obfs3;exec={OBFS4PROXY}"
 
 # Values that nobody says by chance.
@@ -58,8 +61,8 @@ class Mishap:
     Attributes:
         name: what it is called.
         play: plays it.
-        role: whose ``hold=`` matters, or "".
-        holds: the values of that which it goes wrong with.
+        role: whose settings matter, or "".
+        settings: those which it goes wrong with.
         hosts: whether it happens under shadowsocks.
         tells: whether addresses are in what is said of it, with ``unsafe-logging``.
     """
@@ -68,16 +71,16 @@ class Mishap:
         self,
         play: Play,
         role: str,
-        holds: Sequence[str | None],
+        settings: Sequence[str],
         *,
         hosts: bool,
         tells: bool,
     ) -> None:
-        """Make one."""
+        """Create one."""
         self.name = play.__name__
         self.play = play
         self.role = role
-        self.holds = holds
+        self.settings = settings
         self.hosts = hosts
         self.tells = tells
 
@@ -88,22 +91,22 @@ MISHAPS: list[Mishap] = []
 def mishap(
     role: str = "",
     *,
-    holds: Sequence[str | None] = (),
+    settings: Sequence[str] = (),
     hosts: bool = False,
     tells: bool = False,
 ) -> Callable[[Play], Play]:
-    """Make a function a mishap, under each ``hold=`` that the role has, or these."""
+    """Create a function a mishap, under each setting that the role has, or these."""
 
     def register(play: Play) -> Play:
-        values = holds or HOLDS[role]
-        MISHAPS.append(Mishap(play, role, values, hosts=hosts, tells=tells))
+        which = settings or SETTINGS[role]
+        MISHAPS.append(Mishap(play, role, which, hosts=hosts, tells=tells))
         return play
 
     return register
 
 
 def proxy(port: int, scheme: str = "socks5", host: str = PROXY_NAME) -> str:
-    """Give the option for the user's proxy."""
+    """Return the option for the user's proxy."""
     password = quote(PROXY_PASSWORD, safe="")
     return f"upstream-proxy={scheme}://{USER}:{password}@{host}:{port}"
 
@@ -134,7 +137,7 @@ HOST_NAMES = (
 
 
 def filth() -> list[str]:
-    """Give what a PT might write, with all that it must not be seen to write.
+    """Return what a PT might write, with all that it must not be seen to write.
 
     The secrets of the client's options are in it (`CERT`, `WORD`, `PATH`), and the
     names of SS_REMOTE_HOST and its aliases.

@@ -9,8 +9,8 @@ import shutil
 import signal
 from typing import TYPE_CHECKING
 
-from integration.endpoints import connect, connect_through, free_port
-from integration.programs import (
+from integration.support.endpoints import connect, connect_through, free_port
+from integration.support.programs import (
     LYREBIRD_FOLDER,
     MARK,
     Program,
@@ -23,13 +23,13 @@ from integration.programs import (
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     import psutil
 
-    from integration.endpoints import Address
-    from integration.internet import Site
+    from integration.support.endpoints import Address
+    from integration.support.internet import Site
 
 PASSWORD = "sS-kW3vQ9-tZ7xR2"
 METHOD = "aes-128-gcm"
@@ -56,7 +56,7 @@ class Machine:
     """
 
     def __init__(self, folder: Path, site: Site | None = None) -> None:
-        """Make one in an empty folder.
+        """Create one in an empty folder.
 
         Args:
             folder: the folder.
@@ -69,9 +69,10 @@ class Machine:
         self.secrets = {PASSWORD}
         self._mark = str(folder)
         self._programs: list[Program] = []
+        self._pts: list[Program] = []
 
     def variables(self) -> dict[str, str]:
-        """Give the environment of what is run here."""
+        """Return the environment of what is run here."""
         return {
             "PATH": os.pathsep.join(path_folders()),
             "HOME": str(self.folder),
@@ -82,7 +83,7 @@ class Machine:
         }
 
     def with_lyrebird(self) -> dict[str, str]:
-        """Give the same with lyrebird and webtunnel in front of PATH."""
+        """Return the same with lyrebird and webtunnel in front of PATH."""
         for name in ("lyrebird", "webtunnel-server"):
             find(name, path=LYREBIRD_FOLDER)
         variables = self.variables()
@@ -119,6 +120,25 @@ class Machine:
         program = Program([*self._before, *command], variables, self.folder)
         self._programs.append(program)
         return program
+
+    def start_pt(self, name: str, variables: Mapping[str, str]) -> Program:
+        """Start a PT as Tor does: what it writes is for who has started it.
+
+        Args:
+            name: a program in PATH, or in lyrebird's folder.
+            variables: those of pt-spec 3.2, without what is the same for all.
+        """
+        pt = self.start(
+            name,
+            variables={
+                **self.with_lyrebird(),
+                "TOR_PT_MANAGED_TRANSPORT_VER": "1",
+                "TOR_PT_EXIT_ON_STDIN_CLOSE": "0",
+                **variables,
+            },
+        )
+        self._pts.append(pt)
+        return pt
 
     def _without_rights(self, path: str) -> str:
         """Copy a program without its file capabilities.
@@ -230,7 +250,7 @@ class Machine:
         self,
         *,
         server_options: str = "server;transport=obfs4",
-        client_options: str = "",
+        client_options: str | Callable[[str], str] = "",
         server_hosts: Sequence[str] = ("127.0.0.1",),
         client_hosts: Sequence[str] = ("127.0.0.1",),
         variables: dict[str, str] | None = None,
@@ -239,7 +259,8 @@ class Machine:
 
         Args:
             server_options: the server's plugin options.
-            client_options: added to what the server says that clients must use.
+            client_options: added to what the server says that clients must use, or
+                what makes the client's options of that.
             server_hosts: where the server listens.
             client_hosts: where the client looks for the server.
             variables: the environment, if not the usual one.
@@ -253,7 +274,7 @@ class Machine:
         client = self.ss_local(
             port,
             socks_port,
-            f"{options}{client_options}",
+            _combined(options, client_options),
             hosts=client_hosts,
             variables=variables,
         )
@@ -265,28 +286,35 @@ class Machine:
         far: Address,
         *,
         server_options: str = "transport=obfs4;exec=obfs4proxy",
-        client_options: str = ";exec=obfs4proxy",
+        client_options: str | Callable[[str], str] = ";exec=obfs4proxy",
         remote: Address | None = None,
         variables: dict[str, str] | None = None,
+        server_variables: dict[str, str] | None = None,
     ) -> Pair:
         """Start ``pt-bridge server`` and ``pt-bridge client``, with a tunnel between.
 
         Args:
             far: the service behind the server.
             server_options: the server's plugin options.
-            client_options: added to what the server says that clients must use.
+            client_options: added to what the server says that clients must use, or
+                what makes the client's options of that.
             remote: where the server listens, if that matters.
             variables: the environment, if not the usual one.
+            server_variables: the server's, if it is another one.
         """
         local = ("127.0.0.1", free_port())
         remote = remote or ("127.0.0.1", free_port())
         server = self.pt_bridge(
-            "server", server_options, local=far, remote=remote, variables=variables
+            "server",
+            server_options,
+            local=far,
+            remote=remote,
+            variables=server_variables or variables,
         )
         options = self.client_options(server)
         client = self.pt_bridge(
             "client",
-            f"{options}{client_options}",
+            _combined(options, client_options),
             local=local,
             remote=remote,
             variables=variables,
@@ -295,7 +323,7 @@ class Machine:
         return Pair(server, client, local, remote)
 
     def processes(self) -> dict[str, list[psutil.Process]]:
-        """Give everything that runs here, by name."""
+        """Return everything that runs here, by name."""
         found: dict[str, list[psutil.Process]] = {}
         for process in marked(self._mark):
             found.setdefault(process.name(), []).append(process)
@@ -309,6 +337,12 @@ class Machine:
         """End everything, and look at what was said and left (SE-05, LC-09)."""
         self.end()
         self._no_secret_was_told()
+
+    def kill(self) -> None:
+        """Kill everything that was started here."""
+        for program in self._programs:
+            if program.runs:
+                program.signal(signal.SIGKILL)
 
     def end(self) -> None:
         """End everything, and look at what was left (LC-09)."""
@@ -327,9 +361,10 @@ class Machine:
                 program.close()
 
     def said(self) -> list[str]:
-        """Give all that was written: by each program, and to each log file."""
+        """Return all that was written, by programs that are no PTs and to log files."""
         logs = [path.read_bytes().decode() for path in self.folder.rglob("*.log")]
-        return [*(program.text for program in self._programs), *logs]
+        ours = [it for it in self._programs if it not in self._pts]
+        return [*(program.text for program in ours), *logs]
 
     def _no_secret_was_told(self) -> None:
         for path in self.folder.rglob("client-options.txt"):
@@ -406,6 +441,11 @@ def await_ss_local(client: Program) -> None:
     """
     client.wait_for("listening at ")
     client.wait_for("ready: ")
+
+
+def _combined(line: str, more: str | Callable[[str], str]) -> str:
+    """Create a client's options of what the server says, and of what a test wants."""
+    return line + more if isinstance(more, str) else more(line)
 
 
 def _secrets(options: str) -> set[str]:

@@ -5,24 +5,25 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
+import os
 import select
 import socket
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-import pt_bridge.connection
+import pt_bridge.net.sockets
 from chaos.content import CHUNK, content, is_right
 from chaos.remains import descriptors
 from chaos.stage import bridge, pt
-from integration.programs import wait_until
+from integration.support.programs import wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 
     import psutil
 
-    from integration.endpoints import Address
-    from integration.machine import Machine
-    from integration.programs import Program
+    from integration.support.endpoints import Address
+    from integration.support.machine import Machine
+    from integration.support.programs import Program
 
 # What begins a stream from the client, so that nobody is taken for another one.
 NUMBER_LENGTH = 8
@@ -33,6 +34,7 @@ ROUND_TRIP = 100_000  # bytes
 # How soon all that is held for tunnels is free again once they have ended (seconds):
 # less than any `linger`, or the time that a peer has to take what it was sent.
 FREED = 5.0
+SIDES = ("client", "server")
 
 
 class Wrong(AssertionError):
@@ -126,8 +128,18 @@ class End:
                 pass
             raise self._wrong(f"gets an end after {self.received} bytes, no reset")
 
+    async def receive_any_end(self) -> None:
+        """Receive whatever comes before an end or a reset.
+
+        Raises:
+            Wrong: there are other bytes than the right ones.
+        """
+        with contextlib.suppress(_Reset):
+            while await self._receive(CHUNK):
+                pass
+
     async def _receive(self, most: int) -> int:
-        """Receive some bytes; give their number, 0 for the end."""
+        """Receive some bytes; return their number, 0 for the end."""
         loop = asyncio.get_running_loop()
         try:
             data = await loop.sock_recv(self._sock, min(most, CHUNK))
@@ -143,7 +155,7 @@ class End:
         return Wrong(f"{self._name} {what}")
 
     def be_slow(self) -> None:
-        """Have a small buffer for what is not yet read."""
+        """Shrink the buffer for what is not yet read."""
         self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SMALL_BUFFER)
 
     def half_close(self) -> None:
@@ -156,7 +168,7 @@ class End:
 
     def reset(self) -> None:
         """Close with a reset."""
-        pt_bridge.connection.reset(self._sock)
+        pt_bridge.net.sockets.reset(self._sock)
 
 
 class _Reset(Wrong):
@@ -194,6 +206,28 @@ class Tunnel:
         self.server.close()
 
 
+class Folders(NamedTuple):
+    """Where each side finds programs before it looks elsewhere; "" is nowhere.
+
+    Attributes:
+        client: for the client.
+        server: for the server.
+    """
+
+    client: str = ""
+    server: str = ""
+
+
+NO_FOLDERS = Folders()
+
+
+def _with_folder(machine: Machine, folder: str) -> dict[str, str]:
+    variables = machine.with_lyrebird()
+    if folder:
+        variables["PATH"] = os.pathsep.join([folder, variables["PATH"]])
+    return variables
+
+
 class Line:
     """``pt-bridge client`` and ``pt-bridge server``, with the test at both ends."""
 
@@ -202,21 +236,25 @@ class Line:
         machine: Machine,
         *,
         server_options: str,
-        client_options: str,
+        client_options: str | Callable[[str], str],
         remote: Address | None = None,
+        folders: Folders = NO_FOLDERS,
     ) -> None:
         """Start both, and wait until they are ready.
 
         Args:
             machine: where.
             server_options: the server's plugin options.
-            client_options: added to what the server says that clients must use.
+            client_options: added to what the server says that clients must use, or
+                what makes the client's options of that.
             remote: where the server listens, if that matters.
+            folders: where each finds its PT first.
         """
         self._service = socket.create_server(("127.0.0.1", 0), backlog=512)
         self._service.setblocking(False)
         self._numbers = itertools.count(1)
         self._opening = asyncio.Lock()
+        self._gate: asyncio.Barrier | None = None
         with contextlib.ExitStack() as stack:
             stack.enter_context(self._service)
             self._pair = machine.pair(
@@ -224,7 +262,8 @@ class Line:
                 server_options=server_options,
                 client_options=client_options,
                 remote=remote,
-                variables=machine.with_lyrebird(),
+                variables=_with_folder(machine, folders.client),
+                server_variables=_with_folder(machine, folders.server),
             )
             self.remains = Remains(self.client, self.server)
             stack.pop_all()
@@ -270,9 +309,16 @@ class Line:
         async with self._opening:
             tunnel = await self._open(number, is_silent=is_silent)
         try:
+            if self._gate is not None:
+                await self._gate.wait()
+                self._gate = None
             yield tunnel
         finally:
             tunnel.close()
+
+    def gather(self, count: int) -> None:
+        """Make the next tunnels wait for each other, once open; then all go on."""
+        self._gate = asyncio.Barrier(count)
 
     async def _open(self, number: int, *, is_silent: bool) -> Tunnel:
         loop = asyncio.get_running_loop()
@@ -282,16 +328,34 @@ class Line:
             client.setblocking(False)
             await loop.sock_connect(client, self._pair.local)
             await loop.sock_sendall(client, greeting)
-            server, _ = await loop.sock_accept(self._service)
+            server, received = await self._accept(len(greeting))
             stack.enter_context(server)
-            received = b""
-            while len(received) < len(greeting):
-                some = await loop.sock_recv(server, len(greeting) - len(received))
-                assert some, "the tunnel ended at once"
-                received += some
-            assert received == greeting, "an old tunnel came late"
+            assert received == greeting, f"an old tunnel came late: {received.hex()}"
             stack.pop_all()
         return Tunnel(client, server, number)
+
+    async def _accept(self, size: int) -> tuple[socket.socket, bytes]:
+        """Return the service's next connection, and its first bytes.
+
+        Where a connection between the PTs ended while the service was being reached for
+        it, the service sees a reset before any byte, and then the next try.
+        """
+        loop = asyncio.get_running_loop()
+        received = b""
+        with contextlib.ExitStack() as stack:
+            server, _ = await loop.sock_accept(self._service)
+            stack.enter_context(server)
+            try:
+                while len(received) < size:
+                    some = await loop.sock_recv(server, size - len(received))
+                    assert some, "the tunnel ended at once"
+                    received += some
+            except ConnectionResetError:
+                assert not received, "the tunnel was reset at once"
+            else:
+                stack.pop_all()
+                return server, received
+        return await self._accept(size)
 
     async def others_work(self) -> None:
         """Open another tunnel, carry something both ways, and close it.
@@ -313,19 +377,24 @@ class Remains:
         self._programs = {"client": client, "server": server}
         self._at_rest = self._sockets()
 
-    def _processes(self) -> Iterator[tuple[str, psutil.Process]]:
-        for side, program in self._programs.items():
+    def _processes(self, of: Sequence[str]) -> Iterator[tuple[str, psutil.Process]]:
+        for side in of:
+            program = self._programs[side]
             yield f"the {side}", bridge(program)
             yield f"the {side}'s PT", pt(program)
 
-    def _sockets(self) -> dict[str, int]:
-        return {name: descriptors(it)["socket"] for name, it in self._processes()}
+    def _sockets(self, of: Sequence[str] = SIDES) -> dict[str, int]:
+        return {name: descriptors(it)["socket"] for name, it in self._processes(of)}
 
-    def surplus(self) -> dict[str, int]:
-        """Tell how many sockets there are more than at first, and where."""
+    def surplus(self, *, of: Sequence[str] = SIDES) -> dict[str, int]:
+        """Return how many sockets there are more than at first, and where.
+
+        Args:
+            of: which sides to look at.
+        """
         return {
             name: now - self._at_rest[name]
-            for name, now in self._sockets().items()
+            for name, now in self._sockets(of).items()
             if now > self._at_rest[name]
         }
 

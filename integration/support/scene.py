@@ -15,22 +15,26 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 
-from integration import internet
-from integration.endpoints import Service, connect, free_port, read_until_reset
-from integration.machine import PASSWORD, Machine
-from integration.needles import Needles
-from integration.programs import DEADLINE, LYREBIRD_FOLDER, RETRY, wait_until
-from pt_bridge.own_options import CLIENT, NONE, PLAIN, SERVER
+from integration.support import internet
+from integration.support.endpoints import Service, connect, free_port, read_until_reset
+from integration.support.in_thread import InThread
+from integration.support.machine import PASSWORD, Machine
+from integration.support.needles import Needles
+from integration.support.programs import DEADLINE, LYREBIRD_FOLDER, wait_until
+from pt_bridge.options.own_options import CLIENT, SERVER
 from pt_bridge.protocol.address import Address
-from tests.processes import FakePt
+from tests.support.processes import FakePt
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from integration.endpoints import Address as HostPort
-    from integration.internet import Internet, Site
-    from integration.programs import Program
+    from integration.support.endpoints import Address as HostPort
+    from integration.support.internet import Internet, Site
+    from integration.support.programs import Program
+
+    # Files, and the numbers that the system gives them.
+    Written = tuple[tuple[Path, int], ...]
 
     Answer = Callable[[socket.socket], None]
 
@@ -53,7 +57,7 @@ class How:
     def __init__(
         self, level: str, *, plugin: bool = False, unsafe: bool = False
     ) -> None:
-        """Make one."""
+        """Create one."""
         self.level = level
         self.plugin = plugin
         self.unsafe = unsafe
@@ -74,7 +78,7 @@ class Scene:
     """
 
     def __init__(
-        self, world: Internet, folder: Path, how: How, role: str, hold: str | None
+        self, world: Internet, folder: Path, how: How, role: str, setting: str
     ) -> None:
         """Set the scene.
 
@@ -82,12 +86,12 @@ class Scene:
             world: where the machines are.
             folder: an empty one.
             how: how pt-bridge is started.
-            role: the role that `hold` is for; the other one has what it has by default.
-            hold: the value of ``hold=``, or None for none.
+            role: the role that `setting` is for; the other one has none.
+            setting: an option that the role has beside its others, or "".
         """
         self.how = how
         self.needles = Needles(names=NAMES, secrets=[PASSWORD])
-        self._hold = {role: hold}
+        self._settings = {role: setting}
         self._world = world
         self._folder = folder
         self._fakes = 0
@@ -100,7 +104,7 @@ class Scene:
         return Machine(self._folder / name, site)
 
     def variables(self, machine: Machine, *folders: str) -> dict[str, str]:
-        """Give the environment for a machine, with these folders in front of PATH."""
+        """Return the environment for a machine, with these folders in front of PATH."""
         variables = machine.variables()
         path = [*folders, LYREBIRD_FOLDER, variables["PATH"]]
         return {**variables, "PATH": os.pathsep.join(path)}
@@ -140,12 +144,23 @@ class Scene:
     ) -> Server:
         """Start a server; `local` is where its host listens, the rest is the same."""
         port = port or free_port()
+        before = _written(self.server.folder, port)
         program = self._start(SERVER, options, local, (remote, port), variables)
-        return self.server_of(program, remote, port)
+        return self.server_of(program, remote, port, before)
 
-    def server_of(self, program: Program, remote: str, port: int) -> Server:
-        """Take for a server what was started otherwise."""
-        return Server(program, self.server.folder, self._world.server, (remote, port))
+    def server_of(
+        self, program: Program, remote: str, port: int, before: Written = ()
+    ) -> Server:
+        """Take for a server what was started otherwise.
+
+        Args:
+            program: what was started.
+            remote: the address that it listens on.
+            port: the port there.
+            before: the files with clients' options that were there before.
+        """
+        address = (remote, port)
+        return Server(program, self.server.folder, self._world.server, address, before)
 
     def _start(
         self,
@@ -173,7 +188,7 @@ class Scene:
             role,
             f"--local={Address(*local)}",
             f"--remote={'{}:{}'.format(*remote) if several else Address(*remote)}",
-            f"--plugin-opts={self._with_hold(role, options)}",
+            f"--plugin-opts={self._with_setting(role, options)}",
             f"--loglevel={self.how.level}",
             f"--logfile={machine.folder / 'by-hand.log'}",
             *(["--unsafe-logging"] if self.how.unsafe else []),
@@ -181,20 +196,23 @@ class Scene:
         )
 
     def plugin_options(self, role: str, options: str) -> str:
-        """Give the plugin options with those that every plugin here has."""
-        options = self._with_hold(role, options)
+        """Return the plugin options with those that every plugin here has."""
+        options = self._with_setting(role, options)
         options = f"loglevel={self.how.level};logfile=plugin.log;{options}"
         return f"server;{options}" if role == SERVER else options
 
-    def _with_hold(self, role: str, options: str) -> str:
+    def _with_setting(self, role: str, options: str) -> str:
         # In front: some scenes are about how options end.
-        hold = self._hold.get(role)
-        return options if hold is None else f"hold={hold};{options}"
+        setting = self._settings.get(role)
+        if not setting:
+            return options
+        # A server's line says session=1.
+        return f"{setting};{options}".replace(";session=1", "")
 
     # -- what is around it -------------------------------------------------------------
 
     def service(self) -> Service:
-        """Put a service behind the server."""
+        """Start a service behind the server."""
         with self.at(self.server):
             return self._stack.enter_context(contextlib.closing(Service()))
 
@@ -206,12 +224,12 @@ class Scene:
         return far_end
 
     def at(self, machine: Machine) -> contextlib.AbstractContextManager[None]:
-        """Be on a machine with this thread."""
+        """Move this thread to a machine for the block."""
         world = self._world
         return (world.client if machine is self.client else world.server).inside()
 
     def fake_pt(self, machine: Machine, *steps: str) -> tuple[FakePt, dict[str, str]]:
-        """Put a fake obfs4proxy on a machine; give it, and the environment for it."""
+        """Install a fake obfs4proxy on a machine; return it, and its environment."""
         self._fakes += 1
         fake = FakePt(machine.folder / f"fake-{self._fakes}")
         self._stack.callback(fake.close)
@@ -224,18 +242,14 @@ class Scene:
         """Search for what pt-bridge has made up for its PT, too."""
         pt = pt_of(program)
         variables = pt.environ()
-        userinfo, at, _ = variables.get("TOR_PT_PROXY", "").rpartition("@")
+        userinfo, _, _ = variables.get("TOR_PT_PROXY", "").rpartition("@")
         for secret in userinfo.rpartition("/")[2].split(":"):
             self.needles.add(secret)
         cookie = variables.get("TOR_PT_AUTH_COOKIE_FILE", "")
         if cookie:
             with open(cookie.replace("self", str(pt.pid)), "rb") as file:
                 self.needles.add_bytes(file.read()[COOKIE_START:])
-        hold = self._hold.get(role)
-        if role == CLIENT:
-            assert at or hold == PLAIN
-        else:
-            assert cookie or hold == NONE
+        assert cookie or role == CLIENT
 
     def learn_identities(self) -> None:
         """Search for what PTs have made up for themselves."""
@@ -274,7 +288,7 @@ class Client:
             return connect(self._local)
 
     def fails(self) -> None:
-        """See that a connection through it fails, or that it ends by itself."""
+        """Check that a connection through it fails, or that it ends by itself."""
         sock: list[socket.socket] = []
 
         def has_answered() -> bool:
@@ -298,30 +312,40 @@ class Server:
     """
 
     def __init__(
-        self, program: Program, folder: Path, site: Site, address: HostPort
+        self,
+        program: Program,
+        folder: Path,
+        site: Site,
+        address: HostPort,
+        before: Written,
     ) -> None:
-        """Take one that was started."""
+        """Take one that was started, and what files there were before that."""
         self.program = program
         self.port = address[1]
         self._site = site
         self._address = address
         self._folder = folder
-        self._before = self._written()
+        self._before = before
 
-    def _written(self) -> list[tuple[Path, int]]:
-        name = f"*-{self.port}/client-options.txt"
-        return [(each, each.stat().st_ino) for each in self._folder.rglob(name)]
+    def _written(self) -> Written:
+        return _written(self._folder, self.port)
 
     def options(self) -> str:
-        """Wait until it is ready; give what its clients must use."""
+        """Wait until it is ready; return what its clients must use."""
         with self._site.inside():
             connect(self._address).close()
         wait_until(lambda: self._written() != self._before, "client-options.txt")
         return self._written()[0][0].read_text().strip()
 
 
+def _written(folder: Path, port: int) -> Written:
+    """Return the files with the options for a server's clients, and their numbers."""
+    name = f"*-{port}/client-options.txt"
+    return tuple((each, each.stat().st_ino) for each in folder.rglob(name))
+
+
 def pt_of(program: Program) -> psutil.Process:
-    """Give the PT of a pt-bridge that has one."""
+    """Return the PT of a pt-bridge that has one."""
     found: list[psutil.Process] = []
 
     def is_there() -> bool:
@@ -338,7 +362,7 @@ def ask_status(program: Program) -> None:
     program.wait_for("status: pt-bridge")
 
 
-class FarEnd(socketserver.ThreadingTCPServer):
+class FarEnd(InThread):
     """Answers every connection in one way.
 
     Attributes:
@@ -346,17 +370,12 @@ class FarEnd(socketserver.ThreadingTCPServer):
         called: set once somebody has called.
     """
 
-    daemon_threads = True
-
     def __init__(self, host: str, answer: Answer) -> None:
         """Listen."""
-        self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        super().__init__((host, 0), socketserver.BaseRequestHandler)
-        self.port: int = self.server_address[1]
+        super().__init__(socketserver.BaseRequestHandler, host)
         self.called = threading.Event()
         self._answer = answer
-        self._thread = threading.Thread(target=self.serve_forever, args=(RETRY,))
-        self._thread.start()
+        self.start()
 
     def finish_request(self, request: Any, client_address: Any) -> None:
         """Answer one."""
@@ -369,12 +388,6 @@ class FarEnd(socketserver.ThreadingTCPServer):
     def shutdown_request(self, request: Any) -> None:
         """Close it, with a reset if the answer has asked for that."""
         request.close()
-
-    def close(self) -> None:
-        """Stop listening."""
-        self.shutdown()
-        self._thread.join()
-        self.server_close()
 
 
 def resets(sock: socket.socket) -> None:
@@ -394,7 +407,7 @@ def holds_on(sock: socket.socket) -> None:
 
 
 def says(*answers: bytes) -> Answer:
-    """Make an answer: each of these for what is said next."""
+    """Create an answer: each of these for what is said next."""
 
     def answer(sock: socket.socket) -> None:
         for each in answers:

@@ -9,8 +9,8 @@ import ssl
 import subprocess
 from typing import TYPE_CHECKING
 
-from integration.endpoints import digest, download, free_port, read_until_reset
-from integration.internet import (
+from integration.support.endpoints import digest, download, free_port, read_until_reset
+from integration.support.internet import (
     CLIENT,
     FRONT_NAME,
     IDN_UNICODE,
@@ -23,7 +23,7 @@ from integration.internet import (
     SILENT,
     UNREACHABLE,
 )
-from integration.mishaps import (
+from integration.support.mishaps import (
     BASE32_WORD,
     CERT,
     LYREBIRD,
@@ -32,6 +32,7 @@ from integration.mishaps import (
     OBFS4PROXY,
     PATH,
     PROXY_PASSWORD,
+    START_TIMEOUT,
     USER,
     USUAL,
     WORD,
@@ -39,16 +40,15 @@ from integration.mishaps import (
     mishap,
     proxy,
 )
-from integration.programs import DEADLINE, find, wait_until
-from integration.scene import ask_status, closes, holds_on, pt_of, resets, says
-from pt_bridge.own_options import BOTH, PLAIN
-from pt_bridge.own_options import CLIENT as ROLE
+from integration.support.programs import DEADLINE, find, wait_until
+from integration.support.scene import ask_status, closes, holds_on, pt_of, resets, says
+from pt_bridge.options.own_options import CLIENT as ROLE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from integration.scene import Answer, Client, Scene
-    from tests.processes import FakePt
+    from integration.support.scene import Answer, Client, Scene
+    from tests.support.processes import FakePt
 
 SOCKS5_ASKS, SOCKS5_TAKES, SOCKS5_REFUSES = b"\x05\x02", b"\x01\x00", b"\x01\x01"
 SOCKS5_CANNOT = b"\x05\x05\x00\x01" + bytes(6)
@@ -190,7 +190,7 @@ def a_proxy_refuses(scene: Scene) -> None:
     _all_fail([scene.start_client(f"{OBFS3};{option}", NO_NAME) for option in options])
 
 
-@mishap(ROLE, holds=(PLAIN, BOTH), tells=True)
+@mishap(ROLE, tells=True)
 def a_proxy_refuses_what_tells_of_it(scene: Scene) -> None:
     """Lyrebird's webtunnel logs what becomes of each connection."""
     far_end = scene.far_end(says(NOT_ALLOWED.encode()), PROXY)
@@ -209,7 +209,7 @@ def a_proxy_cannot_be_used(scene: Scene) -> None:
     broken = f"upstream-proxy=socks5://{USER}:%zz{WORD}@{PROXY_NAME}:1080"
     url = f"transport=webtunnel;exec={WEBTUNNEL_CLIENT};url=https://{NO_NAME}{PATH}"
     options = [
-        f"{OBFS3};{proxy(1080, host=NO_NAME)}",
+        f"{OBFS3};{proxy(1080, host=NO_NAME)};start-timeout=1",
         f"{OBFS3};{broken}",
         f"transport=obfs3;exec={LYREBIRD};{broken}",
         f"{url};{proxy(1080)}",
@@ -222,7 +222,7 @@ def a_proxy_cannot_be_used(scene: Scene) -> None:
 
 
 def _certificate(folder: str) -> ssl.SSLContext:
-    """Make one for a name that nobody has asked for, where the client trusts it."""
+    """Create one for a name that nobody has asked for, where the client trusts it."""
     key, certificate = f"{folder}/key.pem", f"{folder}/certificate.pem"
     subprocess.run(
         [
@@ -239,7 +239,7 @@ def _certificate(folder: str) -> ssl.SSLContext:
     return context
 
 
-@mishap(ROLE, holds=(PLAIN, BOTH), tells=True)
+@mishap(ROLE, tells=True)
 def a_webtunnel_server_has_another_name(scene: Scene) -> None:
     """In its certificate, which is trusted, or not."""
     folder = str(scene.client.folder)
@@ -264,7 +264,7 @@ def a_webtunnel_server_has_another_name(scene: Scene) -> None:
     )
 
 
-@mishap(ROLE, holds=(PLAIN, BOTH), tells=True)
+@mishap(ROLE, tells=True)
 def a_webtunnel_server_is_none(scene: Scene) -> None:
     """It answers with what it was asked for, or is not there."""
     answer = f"Oops: {SERVER_NAME} {PATH} {CLIENT}\r\n\r\n"
@@ -290,7 +290,7 @@ def a_webtunnel_server_is_none(scene: Scene) -> None:
     )
 
 
-@mishap(ROLE, holds=[PLAIN])
+@mishap(ROLE)
 def a_front_or_a_broker_is_none(scene: Scene) -> None:
     """PTs that try again and again, until they are stopped."""
     for transport, pt in (
@@ -316,7 +316,7 @@ def a_front_or_a_broker_is_none(scene: Scene) -> None:
 # -- what keeps a client from starting -------------------------------------------------
 
 
-@mishap(ROLE, holds=USUAL)
+@mishap(ROLE, settings=USUAL)
 def a_client_cannot_listen(scene: Scene) -> None:
     """The port is in use, the address is not ours, the name does not resolve."""
     places = [(CLIENT, free_port()), (SERVER, free_port()), (NO_NAME, free_port())]
@@ -352,6 +352,8 @@ BROKEN_OPTIONS = (
     f"bridge=obfs4 {SERVER}:443 {NODE_ID} cert={CERT};transport=obfs4",
     f"bridge=obfs4 {SERVER}443 {NODE_ID} cert={CERT} iat-mode=0",
     f"transport=obfs3;hold={WORD}",
+    f"transport=obfs3;session={WORD}",
+    f"transport=obfs3;upstream-proxy=socks4://{WORD}@{PROXY_NAME}:1080",
     f"transport=obfs3;linger={WORD}",
     f"transport=obfs3;restarts={WORD}",
     f"transport=obfs3;a={WORD}{'b' * 509}",
@@ -422,7 +424,7 @@ def _start_fake(scene: Scene, *steps: str, options: str = "") -> tuple[Client, F
     return scene.start_client(options, FAKE_REMOTE, variables=variables), fake
 
 
-@mishap(ROLE, holds=USUAL, tells=True)
+@mishap(ROLE, settings=USUAL, tells=True)
 def a_pt_writes_all_that_it_knows(scene: Scene) -> None:
     """In the log and on both pipes, before it is ready and after, and then dies."""
     early = [line for text in filth() for line in (f"write {text}", f"say {text}")]
@@ -443,7 +445,7 @@ def a_pt_writes_all_that_it_knows(scene: Scene) -> None:
         read_until_reset(sock)
 
 
-@mishap(ROLE, holds=USUAL, tells=True)
+@mishap(ROLE, settings=USUAL, tells=True)
 def a_pt_writes_control_characters(scene: Scene) -> None:
     """And addresses beside them."""
     raw = r"\x1b[31mX\x07\x1b]0;title\x07\x9b2J\x00\r"
@@ -475,20 +477,22 @@ REFUSALS = (
 )
 
 
-@mishap(ROLE, holds=USUAL, tells=True)
+@mishap(ROLE, settings=USUAL, tells=True)
 def a_pt_does_not_start(scene: Scene) -> None:
     """And says why, in words that nobody must see."""
     words = f"{SERVER} cert={CERT};password={WORD} [{SERVER_6}] {SERVER_NAME}"
     clients = [
         _start_fake(
-            scene, *steps.format(words).split("\n"), options=";start-timeout=0.5"
+            scene,
+            *steps.format(words).split("\n"),
+            options=f";start-timeout={START_TIMEOUT}",
         )[0]
         for steps in REFUSALS
     ]
     assert {client.program.wait() for client in clients} <= {69, 75, 76}
 
 
-@mishap(ROLE, holds=USUAL, tells=True)
+@mishap(ROLE, settings=USUAL, tells=True)
 def a_pt_keeps_dying(scene: Scene) -> None:
     """Until pt-bridge has enough of it."""
     client, _ = _start_fake(

@@ -19,10 +19,10 @@ import os
 import subprocess
 from typing import TYPE_CHECKING
 
-from integration.programs import DEADLINE, find
+from integration.support.programs import DEADLINE, find
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
 CLONE_NEWNET = 0x40000000  # setns(2)
@@ -81,7 +81,7 @@ class Site:
     """One of the two machines: where programs, and we, can be."""
 
     def __init__(self, files: Path) -> None:
-        """Make one without a network.
+        """Create one without a network.
 
         Args:
             files: a folder with the `hosts` and the `resolv.conf` that are seen there.
@@ -100,13 +100,13 @@ class Site:
         self._network = os.open(f"/proc/{self.pid}/ns/net", os.O_RDONLY)
 
     def command(self, folder: Path) -> list[str]:
-        """Give what to put before a command that is to run here, in a folder."""
+        """Return what to put before a command that is to run here, in a folder."""
         namespaces = f"/proc/{self.pid}/ns"
         places = [f"--net={namespaces}/net", f"--mount={namespaces}/mnt"]
         return [find("nsenter"), *places, f"--wd={folder}"]
 
-    def set_up(self, *lines: str) -> None:
-        """Give it a network, in the words of ip(8)."""
+    def set_up(self, *lines: str, settings: Mapping[str, str] = SETTINGS) -> None:
+        """Set up its network, in the words of ip(8), with settings of sysctl(8)."""
         command = [find("nsenter"), f"--net=/proc/{self.pid}/ns/net"]
         subprocess.run(
             [*command, find("ip"), "-batch", "-"],
@@ -116,25 +116,36 @@ class Site:
             check=True,
         )
         with self.inside():
-            for name, value in SETTINGS.items():
+            for name, value in settings.items():
                 with open(f"/proc/sys/net/ipv4/{name}", "w") as file:
                     file.write(value)
 
     @contextlib.contextmanager
     def inside(self) -> Iterator[None]:
-        """Be there with this thread: sockets, and threads, made here belong here."""
-        here = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
-        try:
-            _enter(self._network)
+        """Move this thread there for the block: sockets made then are its."""
+        with in_network(self._network):
             yield
-        finally:
-            _enter(here)
-            os.close(here)
 
     def close(self) -> None:
-        """Let go of it; with the last program in it, it is gone."""
+        """Close it; it is gone with the last program in it."""
         os.close(self._network)
         self._holder.communicate()
+
+
+@contextlib.contextmanager
+def in_network(namespace: int) -> Iterator[None]:
+    """Move this thread into a network namespace for the block.
+
+    Args:
+        namespace: a descriptor of it.
+    """
+    here = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
+    try:
+        _enter(namespace)
+        yield
+    finally:
+        _enter(here)
+        os.close(here)
 
 
 def _enter(namespace: int) -> None:
@@ -152,7 +163,7 @@ class Internet:
     """
 
     def __init__(self, files: Path) -> None:
-        """Make both.
+        """Create both.
 
         Args:
             files: an empty folder.

@@ -69,7 +69,7 @@ class Host:
     """What both do."""
 
     def __init__(self, role: str, port: int, options: str) -> None:
-        """Make one; `run` does all the work."""
+        """Create one; `run` does all the work."""
         self.role = role
         self.port = port
         self.options = options
@@ -79,7 +79,7 @@ class Host:
         self.probes = 0
 
     def run(self) -> int:
-        """Start the plugin, and end when told to or when it does; give the code."""
+        """Start the plugin, and end when told to or when it does; return the code."""
         # For sigwait; no thread may take them instead.
         signal.pthread_sigmask(signal.SIG_BLOCK, {*STOPS, signal.SIGCHLD})
         self.local = self.free_address()
@@ -101,7 +101,7 @@ class Host:
                     return code
 
     def variables(self) -> dict[str, str]:
-        """Give the plugin's environment."""
+        """Return the plugin's environment."""
         return {
             **os.environ,
             "SS_REMOTE_HOST": LOOPBACK,
@@ -127,11 +127,11 @@ class Host:
         raise NotImplementedError
 
     def plugin_ended(self) -> int | None:
-        """Give the code to end with, now that the plugin has; None to live on."""
+        """Return the code to end with, now that the plugin has; None to live on."""
         raise NotImplementedError
 
     def has_ended(self) -> bool:
-        """Tell, without waiting, whether the plugin has ended."""
+        """Whether the plugin has ended, without waiting."""
         if self.plugin:
             pid, status = os.waitpid(self.plugin, os.WNOHANG)
             if pid:
@@ -277,7 +277,7 @@ def say(text: str) -> None:
 
 
 def main() -> NoReturn:
-    """Be a host."""
+    """Act as a host."""
     kind, role, port, options = sys.argv[1:]
     kinds = {"rust": RustHost, "libcork": LibcorkHost, "gone": GoneHost}
     # At once: Python would take longer for its own end than its plugin gets.

@@ -1,0 +1,1 @@
+"""What the integration tests are made with: machines, wires, programs, mishaps."""
