@@ -20,6 +20,8 @@ import psutil
 
 from bench import contestants, goals, machine, measures, plot, report
 from bench.contestants import Placement
+from bench.lanes import obfs4_lanes
+from bench.path import lanes
 from bench.processes import Unavailable
 
 if TYPE_CHECKING:
@@ -52,8 +54,8 @@ class Measure:
 def _round_trip(name: str, placement: Placement) -> Measure:
     return Measure(
         functools.partial(measures.round_trip, name=name),
-        ("pt-bridge", "HAProxy"),
-        ("direct", "ptadapter", "socat"),
+        (goals.OURS, goals.OURS_PLAIN, "HAProxy"),
+        (goals.OURS_01, "direct", "ptadapter", "socat"),
         placement,
     )
 
@@ -61,20 +63,22 @@ def _round_trip(name: str, placement: Placement) -> Measure:
 MEASURES = {
     "bulk": Measure(
         measures.bulk,
-        ("pt-bridge", "HAProxy", "ptadapter"),
-        ("direct", "HAProxy splice", "socat"),
+        (goals.OURS, goals.OURS_PLAIN, "HAProxy", "ptadapter"),
+        (goals.OURS_01, "direct", "HAProxy splice", "socat"),
     ),
     "round-trip": _round_trip(goals.ONE_CORE, Placement.TOGETHER),
     "round-trip-apart": _round_trip(goals.TWO_CORES, Placement.APART),
     "connecting": Measure(
-        measures.connecting, ("pt-bridge", "ptadapter", "HAProxy"), ("direct",)
+        measures.connecting,
+        (goals.OURS, goals.OURS_PLAIN, "ptadapter", "HAProxy"),
+        (goals.OURS_01, "direct"),
     ),
-    "idle": Measure(measures.idle, ("pt-bridge",), ("ptadapter", "HAProxy")),
+    "idle": Measure(measures.idle, (goals.OURS,), ("ptadapter", "HAProxy")),
     "fairness": Measure(
-        measures.fairness, ("pt-bridge", "HAProxy"), ("ptadapter",), Placement.APART
+        measures.fairness, (goals.OURS, "HAProxy"), ("ptadapter",), Placement.APART
     ),
 }
-NAMES = (*MEASURES, "tasks", "obfs4", "start")
+NAMES = (*MEASURES, "tasks", "obfs4", "start", "path")
 TROUBLE = (
     Unavailable,
     OSError,
@@ -93,7 +97,7 @@ class Bench:
     """
 
     def __init__(self, effort: Effort, names: Sequence[str], folder: Path) -> None:
-        """Make one that has measured nothing.
+        """Create one that has measured nothing.
 
         Args:
             effort: how much to do.
@@ -122,11 +126,12 @@ class Bench:
                 self._say(f"{time.monotonic() - began:.1f} s\n")
 
     def _round(self, number: int) -> Iterator[tuple[str, Callable[[], None]]]:
-        """Give what is to be done, in the order of this round."""
+        """Return what is to be done, in the order of this round."""
         for measure in self._names:
             if measure in MEASURES:
                 of = MEASURES[measure]
                 names = [*of.asked, *(of.others if self._effort.others else ())]
+                names = [name for name in names if contestants.is_installed(name)]
                 for name in _turned(names, number):
                     take = functools.partial(self._relay, of, name)
                     yield f"{measure}, {name}", take
@@ -134,6 +139,12 @@ class Bench:
                 yield "tasks", self._tasks
             elif measure == "obfs4":
                 yield "obfs4", functools.partial(self._obfs4, number)
+            elif measure == "path":
+                names = [name for name in goals.PATH_NAMES if lanes.is_installed(name)]
+                for path in goals.PATHS:
+                    for name in _turned(names, number):
+                        take = functools.partial(self._path, name, path)
+                        yield f"{path}, {name}", take
             else:
                 yield "start", self._start
 
@@ -152,12 +163,16 @@ class Bench:
             self._add(goals.OURS, measures.idle_tasks(relay, self._effort))
 
     def _obfs4(self, number: int) -> None:
-        with self._work() as folder, contestants.obfs4_chain(folder) as chain:
-            for way in _turned(measures.OBFS4_WAYS, number):
-                for name, values in measures.obfs4(chain, way, self._effort).items():
+        with self._work() as folder, obfs4_lanes(folder) as ways:
+            for way in _turned(list(ways), number):
+                for name, values in measures.obfs4(ways, way, self._effort).items():
                     self._add(name, values)
-            for name, values in measures.idle_held(chain, self._effort).items():
+            for name, values in measures.idle_session(ways, self._effort).items():
                 self._add(name, values)
+
+    def _path(self, name: str, path: str) -> None:
+        with self._work() as folder:
+            self._add(name, lanes.measure(name, path, folder))
 
     def _start(self) -> None:
         with self._work() as folder:
@@ -180,29 +195,33 @@ class Bench:
 
 
 def _turned(names: Sequence[str], number: int) -> list[str]:
-    """Let another one begin in each round."""
+    """Rotate who begins, by the round."""
     first = number % len(names)
     return [*names[first:], *names[:first]]
 
 
 def main() -> int:
-    """Measure and report; give 1 where nothing could be measured at all."""
+    """Measure and report; return 1 where nothing could be measured at all."""
     parser = argparse.ArgumentParser(
         prog="scripts/bench",
         description="Measure pt-bridge side by side with HAProxy, ptadapter, socat and "
-        "a bare obfs4proxy. Writes bench/results.rst, .json and .png, unless one of "
-        "the options below is given.",
+        "a bare obfs4proxy. Writes bench/results.rst, .json and .png, but not with "
+        "--quick or --only.",
     )
     parser.add_argument("--quick", action="store_true", help="less of all, in a minute")
     parser.add_argument(
         "--only", nargs="+", choices=NAMES, metavar="WHAT", help=", ".join(NAMES)
+    )
+    parser.add_argument(
+        "--path", action="store_true", help="the long path alone, as --only path"
     )
     parser.add_argument("--rounds", type=int, metavar="N", help="how many rounds")
     given = parser.parse_args()
     effort = measures.QUICK if given.quick else measures.FULL
     if given.rounds:
         effort = dataclasses.replace(effort, rounds=given.rounds)
-    is_whole = effort == measures.FULL and not given.only
+    only = ["path"] if given.path else given.only
+    is_whole = not given.quick and not only
 
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _leave)
@@ -210,10 +229,12 @@ def main() -> int:
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     facts = machine.facts()
     if machine.is_busy():
-        sys.stderr.write("something else runs here: the numbers will be noise\n")
+        facts["noise"] = "Other programs ran here, too: the numbers are noisy."
+        sys.stderr.write(f"{facts['noise']}\n")
     with tempfile.TemporaryDirectory(prefix="pt-bridge-bench-") as folder:
-        bench = Bench(effort, given.only or NAMES, Path(folder))
+        bench = Bench(effort, only or NAMES, Path(folder))
         bench.run()
+    facts["load after"] = machine.load()
     samples = {quantity: dict(values) for quantity, values in bench.samples.items()}
     text = report.text(samples, facts, effort.rounds, bench.failures)
     sys.stdout.write(text)

@@ -1,34 +1,41 @@
 """Who is measured: each is started afresh, in front of a far end of its own.
 
-============== =======================================================================
-direct         nobody: the client is connected to the far end itself
-pt-bridge      ``pt-bridge client``, as it is installed; its PT is the far end
-HAProxy        mode tcp, one thread
-HAProxy splice the same with ``option splice-auto``
-ptadapter      its own program, ``ptadapter -C``; its PT is the far end
-socat          a process per connection
-============== =======================================================================
+=============== ======================================================================
+direct          nobody: the client is connected to the far end itself
+pt-bridge       ``pt-bridge client``, as it is installed; its PT is the far end, and
+                speaks the session
+pt-bridge plain the same with session=0
+pt-bridge 0.1   the version before the session, with hold=plain; only where it is
+                installed
+HAProxy         mode tcp, one thread
+HAProxy splice  the same with ``option splice-auto``
+ptadapter       its own program, ``ptadapter -C``; its PT is the far end
+socat           a process per connection
+=============== ======================================================================
 """
 
 from __future__ import annotations
 
 import functools
 import os
-import signal
 import sys
 import tempfile
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench import far_end, processes
+from bench import far_end, processes, watched
+from bench.goals import (
+    OURS,
+    OURS_01,
+    OURS_PLAIN,
+)
 from bench.processes import find, running, variables
-from bench.traffic import connect, receive
+from bench.traffic import connect
 
 if TYPE_CHECKING:
-    import socket
     import subprocess
     from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
@@ -40,6 +47,8 @@ ROOT = Path(__file__).parent.parent
 VENVS = ROOT / ".bench"
 PT_BRIDGE_PYTHON = str(VENVS / "pt-bridge/bin/python")
 PT_BRIDGE = str(VENVS / "pt-bridge/bin/pt-bridge")
+# The version before the session, where this repository has it.
+PT_BRIDGE_01 = str(VENVS / "pt-bridge-0.1/bin/pt-bridge")
 PTADAPTER = str(VENVS / "ptadapter/bin/ptadapter")
 TRANSPORT = "null"
 # A far end that is a PT is told where to go, and goes nowhere.
@@ -88,7 +97,7 @@ class Relay:
     per_connection: bool = False
 
     def cpu_seconds(self) -> float:
-        """Give the time on a CPU that it has had so far."""
+        """Return the time on a CPU that it has had so far."""
         if self.pid is None:
             return 0.0
         pids = [self.pid]
@@ -103,11 +112,11 @@ class Relay:
             processes.wait_until(lambda: not processes.children(pid), "they end")
 
     def tasks(self) -> int:
-        """Give how many asyncio tasks it has; only where it is watched."""
+        """Return how many asyncio tasks it has; only where it is watched."""
         assert self.pid is not None  # else nobody asks
         log = self.folder / "log"
         told_before = log.read_text(errors="replace").count("\ntasks ")
-        os.kill(self.pid, signal.SIGUSR2)
+        os.kill(self.pid, watched.TELL)
         processes.wait_until(
             lambda: log.read_text(errors="replace").count("\ntasks ") > told_before,
             "the number of tasks",
@@ -116,13 +125,13 @@ class Relay:
 
 
 def subfolder(folder: Path, name: str) -> Path:
-    """Make a new folder for a process."""
+    """Create a new folder for a process."""
     return Path(tempfile.mkdtemp(prefix=f"{name}-", dir=folder))
 
 
 @contextmanager
 def running_far_end(folder: Path) -> Iterator[Address]:
-    """Run a far end that is a plain TCP server; give where."""
+    """Run a far end that is a plain TCP server; return where."""
     with running(
         [sys.executable, "-I", far_end.__file__],
         subfolder(folder, "far-end"),
@@ -133,7 +142,7 @@ def running_far_end(folder: Path) -> Iterator[Address]:
 
 
 def write_pt(folder: Path) -> str:
-    """Write the far end as a program that can be a PT; give its path."""
+    """Write the far end as a program that can be a PT; return its path."""
     path = folder / "far-end-pt"
     path.write_text(f"#!{sys.executable} -I\n{Path(far_end.__file__).read_text()}")
     path.chmod(0o700)
@@ -148,12 +157,32 @@ def direct(folder: Path) -> Iterator[Relay]:
 
 
 @contextmanager
-def pt_bridge(folder: Path, *, is_watched: bool = False) -> Iterator[Relay]:
+def pt_bridge(
+    folder: Path,
+    option: str = "session=1",
+    *,
+    executable: str = PT_BRIDGE,
+    is_watched: bool = False,
+) -> Iterator[Relay]:
     """Run pt-bridge's client in front of a far end that is its PT."""
     with running_pt_bridge(
-        folder, f"transport={TRANSPORT}", write_pt(folder), is_watched=is_watched
+        folder,
+        f"transport={TRANSPORT};{option}",
+        write_pt(folder),
+        executable=executable,
+        is_watched=is_watched,
     ) as relay:
         yield relay
+
+
+def pt_bridge_plain(folder: Path) -> AbstractContextManager[Relay]:
+    """Run pt-bridge's client, without the session, in front of a far end."""
+    return pt_bridge(folder, "session=0")
+
+
+def pt_bridge_01(folder: Path) -> AbstractContextManager[Relay]:
+    """Run the client of the version before the session in front of a far end."""
+    return pt_bridge(folder, "hold=plain", executable=PT_BRIDGE_01)
 
 
 @contextmanager
@@ -163,6 +192,7 @@ def running_pt_bridge(
     pt: str,
     remote: str = NOWHERE,
     *,
+    executable: str = PT_BRIDGE,
     is_watched: bool = False,
 ) -> Iterator[Relay]:
     """Run pt-bridge's client.
@@ -172,10 +202,12 @@ def running_pt_bridge(
         options: the plugin options.
         pt: the PT's path.
         remote: the server.
+        executable: which pt-bridge.
         is_watched: whether it tells how many tasks it has.
     """
-    watched = str(Path(__file__).with_name("watched.py"))
-    program = [PT_BRIDGE_PYTHON, "-I", watched] if is_watched else [PT_BRIDGE]
+    program = [executable]
+    if is_watched:
+        program = [PT_BRIDGE_PYTHON, "-I", watched.__file__]
     address = ("127.0.0.1", processes.free_port())
     arguments = [
         *(*program, "client", "--local", f"127.0.0.1:{address[1]}"),
@@ -257,12 +289,19 @@ def _ready(
 
 CONTESTANTS: dict[str, Callable[[Path], AbstractContextManager[Relay]]] = {
     "direct": direct,
-    "pt-bridge": pt_bridge,
+    OURS: pt_bridge,
+    OURS_PLAIN: pt_bridge_plain,
+    OURS_01: pt_bridge_01,
     "HAProxy": haproxy,
     "HAProxy splice": haproxy_splice,
     "ptadapter": ptadapter,
     "socat": socat,
 }
+
+
+def is_installed(name: str) -> bool:
+    """Return whether a contestant can run: a clone may lack the version before."""
+    return CONTESTANTS[name] is not pt_bridge_01 or os.path.exists(PT_BRIDGE_01)
 
 
 class Placement(Enum):
@@ -291,101 +330,8 @@ def placed(name: str, folder: Path, placement: Placement) -> Iterator[Relay]:
         yield relay
 
 
-@dataclass(frozen=True)
-class Chain:
-    """pt-bridge and obfs4proxy in front of obfs4proxy's server and a far end.
-
-    Attributes:
-        relay: pt-bridge with ``hold=plain``; what is dialled goes through all of it.
-        pt: its PT client's process.
-        dial_pt: connects to the same PT client without pt-bridge.
-        held: pt-bridge with ``hold=both``, in front of the same server.
-        held_pt: its PT client's process.
-    """
-
-    relay: Relay
-    pt: int
-    dial_pt: Dial
-    held: Relay
-    held_pt: int
-
-
-@contextmanager
-def obfs4_chain(folder: Path) -> Iterator[Chain]:
-    """Run pt-bridge with obfs4proxy at both ends."""
-    obfs4proxy = find("obfs4proxy")
-    with ExitStack() as stack:
-        host, port = stack.enter_context(running_far_end(folder))
-        server_folder = subfolder(folder, "obfs4-server")
-        more = {
-            "TOR_PT_MANAGED_TRANSPORT_VER": "1",
-            "TOR_PT_STATE_LOCATION": str(server_folder / "pt-state"),
-            "TOR_PT_EXIT_ON_STDIN_CLOSE": "1",
-            "TOR_PT_SERVER_TRANSPORTS": "obfs4",
-            "TOR_PT_SERVER_BINDADDR": "obfs4-127.0.0.1:0",
-            "TOR_PT_ORPORT": f"{host}:{port}",
-        }
-        server = stack.enter_context(
-            running([obfs4proxy], server_folder, more, is_heard=True)
-        )
-        # SMETHOD obfs4 127.0.0.1:PORT ARGS:cert=CERT,iat-mode=0
-        _, _, remote, arguments = processes.line_of(server, "SMETHOD")
-        pairs = arguments.removeprefix("ARGS:").split(",")
-        relays = []
-        for hold in ("plain", "both"):
-            options = ";".join(["transport=obfs4", f"hold={hold}", *pairs])
-            relay = stack.enter_context(
-                running_pt_bridge(folder, options, obfs4proxy, remote)
-            )
-            relays.append((relay, _only_child(relay)))
-        (relay, pt), (held, held_pt) = relays
-        processes.wait_until(lambda: _listens(pt), "the PT client listens")
-        dial_pt = functools.partial(
-            dial_socks5,
-            ("127.0.0.1", processes.listening_port(pt)),
-            int(remote.rpartition(":")[2]),
-            ";".join(pairs).encode(),
-        )
-        yield Chain(relay, pt, dial_pt, held, held_pt)
-
-
-def _only_child(relay: Relay) -> int:
-    """Wait until pt-bridge has started its PT; give the PT's process."""
-    assert relay.pid is not None  # it is no `direct`
-    pid = relay.pid
-    processes.wait_until(lambda: bool(processes.children(pid)), "the PT is started")
-    return processes.children(pid)[0]
-
-
-def _listens(pid: int) -> bool:
-    try:
-        processes.listening_port(pid)
-    except processes.Unavailable:
-        return False
-    return True
-
-
-def dial_socks5(proxy: Address, port: int, arguments: bytes) -> socket.socket:
-    """Connect to a port of 127.0.0.1 through a PT client, as a plain client does."""
-    sock = connect(proxy)
-    try:
-        user, password = arguments[:255], arguments[255:] or b"\0"
-        sock.sendall(b"\x05\x01\x02")
-        receive(sock, 2)
-        sock.sendall(bytes([1, len(user), *user, len(password), *password]))
-        receive(sock, 2)
-        sock.sendall(bytes([5, 1, 0, 1, 127, 0, 0, 1, *divmod(port, 256)]))
-        reply = receive(sock, 10)
-        if reply[1]:
-            raise ConnectionError(f"the PT answered with SOCKS reply {reply[1]}")
-    except BaseException:
-        sock.close()
-        raise
-    return sock
-
-
 def start_command(folder: Path) -> tuple[list[str], dict[str, str], Address]:
-    """Give what starts pt-bridge as a plugin: arguments, variables, and where."""
+    """Return what starts pt-bridge as a plugin: arguments, variables, and where."""
     find("obfs4proxy")
     address = ("127.0.0.1", processes.free_port())
     more = variables(

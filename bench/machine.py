@@ -16,13 +16,14 @@ QUIET_LOAD = 0.5
 
 
 def facts() -> dict[str, str]:
-    """Give what the report states, each by its name."""
+    """Return what the report states, each by its name."""
     return {
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "cpu": _cpu(),
         "cores": str(len(os.sched_getaffinity(0))),
         "kernel": platform.release(),
-        "load before": f"{os.getloadavg()[0]:.2f}",
+        "congestion control": _congestion_control(),
+        "load before": load(),
         "python": platform.python_version(),
         "pt-bridge": _commit(),
         "HAProxy": _version("haproxy", "-v", 2),
@@ -32,9 +33,14 @@ def facts() -> dict[str, str]:
     }
 
 
+def load() -> str:
+    """Return the load of the last minute, and of the last five."""
+    return "{:.2f} and {:.2f}".format(*os.getloadavg()[:2])
+
+
 def is_busy() -> bool:
-    """Tell whether something else runs."""
-    return os.getloadavg()[0] > QUIET_LOAD
+    """Return whether something else runs, or did a moment ago."""
+    return max(os.getloadavg()[:2]) > QUIET_LOAD
 
 
 def _cpu() -> str:
@@ -43,6 +49,10 @@ def _cpu() -> str:
         if name.strip() == "model name":
             return value.strip()
     return platform.machine()
+
+
+def _congestion_control() -> str:
+    return Path("/proc/sys/net/ipv4/tcp_congestion_control").read_text().strip()
 
 
 def _commit() -> str:
@@ -59,7 +69,7 @@ def _installed(package: str) -> str:
 
 
 def _version(program: str, flag: str, word: int, after: str = "") -> str:
-    """Give a word of what a program says about itself.
+    """Return a word of what a program says about itself.
 
     Args:
         program: its name.

@@ -11,13 +11,15 @@ from socket import socket
 from typing import TYPE_CHECKING
 
 from bench import contestants, processes, traffic
+from bench.goals import SESSION
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from contextlib import AbstractContextManager
     from pathlib import Path
 
-    from bench.contestants import Chain, Relay
+    from bench.contestants import Relay
+    from bench.lanes import Lane
     from bench.traffic import Dial, Transfer
 
     Values = dict[str, list[float]]
@@ -34,7 +36,7 @@ WARM_UP_SECONDS = 0.2
 DIRECTIONS: dict[str, Moved] = {"up": traffic.uploaded, "down": traffic.downloaded}
 AT_ONCE = 8
 # An obfs4 handshake takes a while, so these are fewer.
-HELD_TUNNELS = 500
+SESSION_TUNNELS = 500
 # What pt-bridge needs to come to rest (seconds).
 REST = 0.3
 # How often it is tried whether a port accepts, when pt-bridge starts (seconds).
@@ -95,7 +97,7 @@ def bulk(relay: Relay, effort: Effort) -> Values:
 
 
 def fitting(moved: Moved, dial: Dial, effort: Effort) -> int:
-    """Warm up; give how many bytes take as long as one transfer should."""
+    """Warm up; return how many bytes take as long as one transfer should."""
     with moved(dial, WARM_UP) as transfer:
         rate = WARM_UP / transfer.seconds
     return max(WARM_UP, int(rate * effort.bulk_seconds))
@@ -151,7 +153,7 @@ def idle_tasks(relay: Relay, effort: Effort) -> Values:
 
 
 def _warm_up(relay: Relay) -> None:
-    """Let a relay carry a few tunnels that end before this does."""
+    """Carry a few tunnels through a relay, to their end."""
     traffic.connections(
         relay.dial, WARM_UP_SECONDS, at_once=WARM_UP_TUNNELS, far_end_closes=True
     )
@@ -159,7 +161,7 @@ def _warm_up(relay: Relay) -> None:
 
 
 def fairness(relay: Relay, effort: Effort) -> Values:
-    """Make round trips on many tunnels, alone and with a bulk tunnel beside them."""
+    """Measure round trips on many tunnels, alone and beside a bulk tunnel."""
     with traffic.echoing(relay.dial, effort.small_tunnels) as socks:
         traffic.round_trips_in_turn(socks, WARM_UP_SECONDS)
         alone = traffic.round_trips_in_turn(socks, effort.fairness_seconds)
@@ -173,48 +175,48 @@ def fairness(relay: Relay, effort: Effort) -> Values:
     return values
 
 
-OBFS4_WAYS = ("plain", "both", "obfs4proxy")
-
-
-def obfs4(chain: Chain, way: str, effort: Effort) -> dict[str, Values]:
-    """Move bytes through obfs4proxy, each way; give the values of each contestant.
+def obfs4(lanes: Mapping[str, Lane], name: str, effort: Effort) -> dict[str, Values]:
+    """Move bytes through obfs4proxy, each way; return the values of each contestant.
 
     Args:
-        chain: what runs.
-        way: ``plain`` or ``both``, which pt-bridge holds, or ``obfs4proxy`` for the PT
-            client of the first without it.
+        lanes: what runs.
+        name: which of them.
         effort: how much.
     """
-    relay, pt = (
-        (chain.held, chain.held_pt) if way == "both" else (chain.relay, chain.pt)
-    )
-    dial = chain.dial_pt if way == "obfs4proxy" else relay.dial
-    name = "obfs4 held at both ends" if way == "both" else "obfs4"
-    values: dict[str, Values] = {"pt-bridge": {}, "obfs4proxy": {}}
+    lane = lanes[name]
+    ours: Values = {}
+    its: Values = {}
     for direction, moved in DIRECTIONS.items():
-        number = fitting(moved, dial, effort)
-        ours = relay.cpu_seconds()
-        pts = processes.cpu_seconds([pt])
-        with moved(dial, number) as transfer:
-            ours = relay.cpu_seconds() - ours
-            pts = processes.cpu_seconds([pt]) - pts
-        whose = "obfs4proxy" if way == "obfs4proxy" else "pt-bridge"
+        number = fitting(moved, lane.dial, effort)
+        before = _lane_seconds(lane)
+        with moved(lane.dial, number) as transfer:
+            after = _lane_seconds(lane)
         rate = [number / transfer.seconds / GB]
-        values[whose][f"{name}, {direction}: throughput"] = rate
-        if whose == "pt-bridge":
-            values["pt-bridge"][f"{name}, {direction}: CPU"] = [ours / number * GB]
-            values["obfs4proxy"][f"{name}, {direction}: CPU"] = [pts / number * GB]
-    return values
+        ours[f"obfs4, {direction}: throughput"] = rate
+        if lane.relay is not None:
+            used, pt = (now - then for now, then in zip(after, before, strict=True))
+            ours[f"obfs4, {direction}: CPU"] = [used / number * GB]
+            its[f"obfs4, {direction}: CPU"] = [pt / number * GB]
+    return {name: ours, f"{name}'s PT": its}
 
 
-def idle_held(chain: Chain, effort: Effort) -> dict[str, Values]:
-    """Open tunnels through a PT that is held at both ends, and look at their cost."""
-    values = idle(chain.held, dataclasses.replace(effort, idle_tunnels=HELD_TUNNELS))
-    return {"pt-bridge": {f"held, {name}": each for name, each in values.items()}}
+def _lane_seconds(lane: Lane) -> tuple[float, float]:
+    """Return the time on a CPU that the client and its PT have had so far."""
+    if lane.relay is None:
+        return 0.0, 0.0
+    return lane.relay.cpu_seconds(), processes.cpu_seconds([lane.pt])
+
+
+def idle_session(lanes: Mapping[str, Lane], effort: Effort) -> dict[str, Values]:
+    """Open tunnels through a session, and look at what each costs the client."""
+    relay = lanes[SESSION].relay
+    assert relay is not None
+    values = idle(relay, dataclasses.replace(effort, idle_tunnels=SESSION_TUNNELS))
+    return {SESSION: {f"session, {name}": each for name, each in values.items()}}
 
 
 def start(folder: Path) -> dict[str, Values]:
-    """Start a bare interpreter, and then pt-bridge; give the values of both."""
+    """Start a bare interpreter, and then pt-bridge; return the values of both."""
     arguments, variables, address = contestants.start_command(folder)
     bare = [contestants.PT_BRIDGE_PYTHON, "-c", "pass"]
     began = time.perf_counter()

@@ -1,4 +1,4 @@
-"""The plot that the README shows: medians as bars, the spread as a line across each."""
+"""The plot: medians as bars, the spread as a line across each."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import statistics
 from typing import TYPE_CHECKING
 
 from bench.contestants import CONTESTANTS
-from bench.goals import ONE_CORE, OURS, TWO_CORES, UNITS
+from bench.goals import ONE_CORE, OURS, PATH_NAMES, PATHS, TWO_CORES, UNITS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,7 +26,12 @@ PANELS = {
     "connections, far end closes": "new connections, the far end closes",
     "idle: memory": "memory of an idle tunnel",
     "beside bulk: median": "64 bytes and back, 500 tunnels beside a bulk one",
+    f"{PATHS[0]}: first answer": "first answer of a tunnel, over 100 ms",
+    f"{PATHS[0]}: page": "page of 30 objects, 6 at a time, over 100 ms",
+    f"{PATHS[1]}: first answer": "first answer, 1 % of packets lost",
+    f"{PATHS[1]}: page": "page, 1 % of packets lost",
 }
+ORDER = list(dict.fromkeys([*PATH_NAMES, *CONTESTANTS]))
 COLUMNS = 2
 OURS_COLOUR, OTHERS_COLOUR = "#1f6feb", "#b8bec7"
 DOTS_PER_INCH = 90
@@ -41,7 +46,7 @@ def draw(samples: Samples, facts: Mapping[str, str], path: Path) -> None:
     figure, axes = pyplot.subplots(rows, COLUMNS, figsize=(10, 2 * rows))
     for panel, (quantity, title) in zip(axes.flat, PANELS.items(), strict=False):
         values = samples.get(quantity, {})
-        names = [name for name in reversed(CONTESTANTS) if values.get(name)]
+        names = [name for name in reversed(ORDER) if values.get(name)]
         medians = [statistics.median(values[name]) for name in names]
         below = [
             median - min(values[name])

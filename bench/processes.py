@@ -35,7 +35,7 @@ class Unavailable(Exception):
 
 
 def find(name: str) -> str:
-    """Give the path of a program."""
+    """Return the path of a program."""
     path = shutil.which(name)
     if path is None:
         raise Unavailable(f"{name} is not installed: run scripts/bench")
@@ -43,7 +43,7 @@ def find(name: str) -> str:
 
 
 def free_port() -> int:
-    """Give a port of 127.0.0.1 that nothing listens on."""
+    """Return a port of 127.0.0.1 that nothing listens on."""
     for port in random.SystemRandom().sample(PORTS, 200):
         with socket.socket() as sock:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -56,7 +56,7 @@ def free_port() -> int:
 
 
 def variables(folder: Path, **more: str) -> dict[str, str]:
-    """Give an environment in which everything that is written stays in a folder."""
+    """Return an environment in which everything that is written stays in a folder."""
     return {
         "PATH": os.environ.get("PATH", os.defpath),
         "HOME": str(folder),
@@ -99,7 +99,7 @@ def running(
 
 
 def stop(process: subprocess.Popen[bytes]) -> None:
-    """Tell a process to end, and make it."""
+    """End a process: ask it, wait, kill it."""
     process.terminate()
     try:
         process.wait(STOP_DEADLINE)
@@ -112,7 +112,7 @@ def stop(process: subprocess.Popen[bytes]) -> None:
 
 
 def line_of(process: subprocess.Popen[bytes], word: str) -> list[str]:
-    """Wait for a line that begins with a word; give its words."""
+    """Wait for a line that begins with a word; return its words."""
     assert process.stdout is not None  # it is heard
     until = time.monotonic() + DEADLINE
     heard = b""
@@ -156,13 +156,13 @@ def wait_until(condition: Callable[[], bool], what: str) -> None:
 
 
 def last_line(folder: Path) -> str:
-    """Give the last line that a process has written."""
+    """Return the last line that a process has written."""
     lines = (folder / "log").read_text(errors="replace").splitlines()
     return lines[-1] if lines else "it said nothing"
 
 
 def cpu_seconds(pids: Sequence[int]) -> float:
-    """Give the time on a CPU that processes have had so far, all their threads'."""
+    """Return the time on a CPU that processes have had so far, all their threads'."""
     # clock_getcpuclockid(3): exact to the nanosecond, where /proc counts in ticks.
     return sum(time.clock_gettime((~pid << 3) | 2) for pid in pids)
 
@@ -179,22 +179,22 @@ def on_cores(cores: set[int]) -> Iterator[None]:
 
 
 def children(pid: int) -> list[int]:
-    """Give the processes that a process has started."""
+    """Return the processes that a process has started."""
     return [child.pid for child in psutil.Process(pid).children()]
 
 
 def own_memory(pid: int) -> int:
-    """Give the bytes of memory that would be free if a process ended (USS)."""
+    """Return the bytes of memory that would be free if a process ended (USS)."""
     return int(psutil.Process(pid).memory_full_info().uss)
 
 
 def descriptors(pid: int) -> int:
-    """Give how many descriptors a process has open."""
+    """Return how many descriptors a process has open."""
     return psutil.Process(pid).num_fds()
 
 
 def listening_port(pid: int) -> int:
-    """Give the one port that a process listens on."""
+    """Return the one port that a process listens on."""
     for connection in psutil.Process(pid).net_connections("tcp"):
         if connection.status == psutil.CONN_LISTEN and connection.laddr:
             return int(connection.laddr.port)

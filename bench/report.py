@@ -1,4 +1,4 @@
-"""The report: a table for the terminal and the README, and everything as JSON."""
+"""The report: a table for the terminal, and everything as JSON."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import statistics
 from typing import TYPE_CHECKING
 
 from bench.contestants import CONTESTANTS
-from bench.goals import UNITS, results
+from bench.goals import PATH_NAMES, PATHS, UNITS, results
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from bench.goals import Result, Samples
 
 HEAD = ("", "pt-bridge", "the other", "its", "ratio", "goal", "")
-OTHERS_HEAD = ("medians", *CONTESTANTS)
 BEHIND = "**behind**"
 WIDTH = 88
 
@@ -36,19 +35,24 @@ def text(
     with_goals = sum(result.is_met is not None for result in made)
     stated = (
         f"{facts['date']}, on {facts['cpu']} with {facts['cores']} cores, Linux "
-        f"{facts['kernel']} (load before: {facts['load before']}): Python "
+        f"{facts['kernel']} (load of one minute and of five: before "
+        f"{facts['load before']}, after {facts['load after']}), congestion control "
+        f"{facts['congestion control']} (on loopback pt-bridge's, and that of the "
+        f"measured connections' ends, is reno): Python "
         f"{facts['python']}, HAProxy {facts['HAProxy']}, ptadapter "
         f"{facts['ptadapter']}, obfs4proxy {facts['obfs4proxy']}, socat "
         f"{facts['socat']}, pt-bridge {facts['pt-bridge']}. Medians of {rounds} rounds "
-        f"in which all take turns, on loopback. {with_goals - behind} of {with_goals} "
-        f"goals are met; what is behind its goal is marked."
+        "in which all take turns, on loopback, or on a path of so many ms "
+        f"there and back between two namespaces. {with_goals - behind} of {with_goals} "
+        f"goals are met; what is behind its goal is marked. {facts.get('noise', '')}"
     )
     parts = [_fill(stated)]
     parts += [_fill(f"Not measured: {failure}") for failure in failures]
     if made:
         parts.append(_table(HEAD, [_cells(result) for result in made]))
-    if others := _everyone(samples):
-        parts.append(_table(OTHERS_HEAD, others))
+    for names in (tuple(CONTESTANTS), PATH_NAMES):
+        if others := _everyone(samples, names):
+            parts.append(_table(("medians", *names), others))
     return "\n\n".join(parts) + "\n"
 
 
@@ -66,15 +70,18 @@ def _cells(result: Result) -> tuple[str, ...]:
     )
 
 
-def _everyone(samples: Samples) -> list[tuple[str, ...]]:
-    """Give the medians of all, for what more than two were measured at."""
+def _everyone(samples: Samples, names: Sequence[str]) -> list[tuple[str, ...]]:
+    """Return the medians of all, for what more than two were measured at."""
     rows = []
     for quantity, unit in UNITS.items():
+        is_of_path = quantity.startswith(PATHS)
         values = samples.get(quantity, {})
-        if sum(bool(values.get(name)) for name in CONTESTANTS) > 1:
+        if is_of_path is not (names is PATH_NAMES):
+            continue
+        if sum(bool(values.get(name)) for name in names) > 1:
             cells = [
                 number(statistics.median(values[name])) if values.get(name) else "-"
-                for name in CONTESTANTS
+                for name in names
             ]
             rows.append((f"{quantity} ({unit})" if unit else quantity, *cells))
     return rows

@@ -15,7 +15,7 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
-from bench.far_end import CHUNK, ECHO, GIVE, HEADER, PING, TAKE
+from bench.far_end import CHUNK, ECHO, GIVE, HEADER, PING, TAKE, UNPACED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -48,6 +48,7 @@ def connect(address: Address) -> socket.socket:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, UNPACED)
         sock.connect(address)
     except BaseException:
         sock.close()
@@ -97,7 +98,7 @@ def downloaded(dial: Dial, number: int) -> Iterator[Transfer]:
 
 
 def round_trips(dial: Dial, number: int) -> list[float]:
-    """Send 64 bytes and wait until they are back, so many times; give the seconds."""
+    """Send 64 bytes and wait until they are back, so many times; return the seconds."""
     with dial() as sock:
         sock.sendall(HEADER.pack(PING, 0))
         return [_round_trip(sock) for _ in range(number)]
@@ -112,7 +113,7 @@ def _round_trip(sock: socket.socket) -> float:
 
 @contextmanager
 def echoing(dial: Dial, number: int) -> Iterator[list[socket.socket]]:
-    """Give so many connections, each of which has echoed once."""
+    """Return so many connections, each of which has echoed once."""
     socks: list[socket.socket] = []
     try:
         for _ in range(number):
@@ -127,7 +128,7 @@ def echoing(dial: Dial, number: int) -> Iterator[list[socket.socket]]:
 
 
 def round_trips_in_turn(socks: Sequence[socket.socket], seconds: float) -> list[float]:
-    """Make round trips on one connection after the other; give the seconds of each."""
+    """Measure round trips on one connection after the other, in seconds."""
     taken = []
     until = time.perf_counter() + seconds
     while time.perf_counter() < until:

@@ -1,4 +1,4 @@
-"""pt-bridge itself, which on SIGUSR2 says on stderr how many asyncio tasks it has.
+"""pt-bridge itself, which on a signal says on stderr how many asyncio tasks it has.
 
 Run by the interpreter that pt-bridge is installed for, isolated; it imports nothing of
 `bench`.
@@ -15,6 +15,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from types import FrameType
 
+# One that pt-bridge leaves alone; SIGUSR1 and SIGUSR2 are its own.
+TELL = signal.SIGRTMIN
+
 
 def tell(_number: int, _frame: FrameType | None) -> None:
     """Write the line that `bench.contestants` reads."""
@@ -22,7 +25,7 @@ def tell(_number: int, _frame: FrameType | None) -> None:
 
 
 if __name__ == "__main__":
-    from pt_bridge.cli import main
+    from pt_bridge.main import main
 
-    signal.signal(signal.SIGUSR2, tell)
+    signal.signal(TELL, tell)
     sys.exit(main())

@@ -6,6 +6,8 @@ import argparse
 import asyncio
 import contextlib
 import dataclasses
+import datetime
+import functools
 import random
 import signal
 import sys
@@ -22,7 +24,7 @@ from chaos.service import Service
 from chaos.stage import Stage
 from chaos.traffic import Traffic
 from chaos.verdict import accusation, is_explained
-from integration.programs import STOP_DEADLINE, marked, wait_until_gone
+from integration.support.programs import STOP_DEADLINE, marked, wait_until_gone
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,10 +36,11 @@ if TYPE_CHECKING:
 
 SECONDS = 60.0
 # How long everything may take beyond that: to start, to come to rest, to end (seconds).
-BEYOND = 120.0
-# How long the programs may take to come to rest: half-closed tunnels may be silent for
-# 10 s, and a leg that is done with may take as long (seconds).
-REST_LIMIT = 45.0
+BEYOND = 300.0
+# How long the programs may take to come to rest (seconds): connections without a stream
+# are kept for 60 s, and over lyrebird a stream that its peer has left is noticed within
+# two minutes.
+REST_LIMIT = 150.0
 REST_INTERVAL = 0.1
 # How often each kind of connection is tried after the last misdeed.
 LAST_ROUNDS = 3
@@ -53,17 +56,21 @@ class Run:
         figures: what was counted; set at the end.
     """
 
-    def __init__(self, seed: int, seconds: float, folder: Path) -> None:
-        """Make a run.
+    def __init__(
+        self, seed: int, seconds: float, folder: Path, logs: Path | None = None
+    ) -> None:
+        """Create a run.
 
         Args:
             seed: what the schedule and the connections are made from.
             seconds: how long misdeeds are done.
             folder: an empty one.
+            logs: where what the programs wrote is kept, if anywhere.
         """
         self._seed = seed
         self._seconds = seconds
         self._folder = folder
+        self._logs = logs
         self.faults: list[str] = []
         self.figures: Figures | None = None
 
@@ -71,16 +78,28 @@ class Run:
         """Do everything; nothing is left behind, however it ends."""
         service = Service()
         windows: list[Window] = []
-        stage = await asyncio.to_thread(Stage, self._folder, service.address)
+        stage = await asyncio.to_thread(
+            functools.partial(Stage, is_debugged=self._logs is not None),
+            *(self._seed, self._folder, service.address),
+        )
         try:
             async with asyncio.timeout(self._seconds + BEYOND), service:
-                traffic = Traffic(stage.ports, service.address, windows)
+                after = {route: ends.after for route, ends in stage.ends.items()}
+                traffic = Traffic(stage.ports, after, service, windows)
                 misdeeds = Misdeeds(stage, traffic, windows)
                 await self._carry_on(stage, service, traffic, misdeeds)
         except TimeoutError:
             self.faults.append(f"it was not over {BEYOND:g} s after the last misdeed")
         finally:
             stage.kill()
+            if self._logs is not None:
+                self._keep(stage, self._logs)
+
+    def _keep(self, stage: Stage, folder: Path) -> None:
+        """Write what each program wrote into a file."""
+        folder.mkdir(parents=True, exist_ok=True)
+        for number, text in enumerate(stage.machine.said()):
+            (folder / f"{self._seed}-{number}.log").write_text(text)
 
     async def _carry_on(
         self, stage: Stage, service: Service, traffic: Traffic, misdeeds: Misdeeds
@@ -97,6 +116,7 @@ class Run:
                 for name in before
             }
             start = loop.time()
+            _say(f"misdeeds begin at {datetime.datetime.now():%H:%M:%S.%f}")
             end = start + self._seconds
             await self._until_over(
                 traffic, misdeeds, lambda: loop.time() >= end or bool(misdeeds.faults)
@@ -107,9 +127,13 @@ class Run:
                 for number in range(LAST_ROUNDS):
                     await traffic.once(self._seed + number)
             watch.cancel()
+        failures = [
+            dataclasses.replace(each, was_taken=each.stream in service.seen)
+            for each in traffic.failures
+        ]
         unexplained = [
             failure
-            for failure in traffic.failures
+            for failure in failures
             if failure.began >= over or not is_explained(failure, traffic.windows)
         ]
         self.faults += [accusation(each, start) for each in unexplained]
@@ -119,11 +143,17 @@ class Run:
             await asyncio.to_thread(self._end, stage)
         if service.wrong:
             self.faults.append(f"{service.wrong} uploads brought a wrong byte")
+        if service.looked_whole:
+            self.faults.append(
+                f"{service.looked_whole} connections that were cut or reset ended with "
+                f"an EOF at the service"
+            )
         failed = figures.total([each.route for each in traffic.failures])
         otherwise = figures.total([each.route for each in unexplained])
         self.figures = figures.Figures(
             seed=self._seed,
             seconds=self._seconds,
+            casts={route: ends.cast for route, ends in stage.ends.items()},
             done=misdeeds.done,
             skipped=misdeeds.skipped,
             counts=traffic.counts,
@@ -139,7 +169,7 @@ class Run:
     async def _until_over(
         self, traffic: Traffic, misdeeds: Misdeeds, is_over: Callable[[], bool]
     ) -> None:
-        """Let connections flow, and do misdeeds to them."""
+        """Run connections, and do misdeeds to them."""
         async with asyncio.TaskGroup() as group:
             group.create_task(traffic.flow(self._seed, is_over))
             group.create_task(misdeeds.run(schedule(self._seed, self._seconds)))
@@ -151,7 +181,7 @@ class Run:
         before: dict[str, Holding],
         files: list[str],
     ) -> dict[str, Holding]:
-        """Wait until all is as it was before; give what the programs hold then."""
+        """Wait until all is as it was before; return what the programs hold then."""
         loop = asyncio.get_running_loop()
         until = loop.time() + REST_LIMIT
         while True:
@@ -191,13 +221,14 @@ class Run:
 
 
 def main() -> int:
-    """Run it; give 1 where anything was wrong."""
+    """Run it; return 1 where anything was wrong."""
     parser = argparse.ArgumentParser(
         prog="scripts/chaos",
-        description="Carry checked content through obfs4proxy, with shadowsocks and "
-        "without, while PTs and ss-server are killed and stopped, descriptors run out "
-        "and keys are deleted. Gives 1 where a byte was wrong, a cut transfer looked "
-        "complete, a connection hung, or anything was left.",
+        description="Carry checked content through obfs4proxy and lyrebird, with "
+        "shadowsocks and without, while PTs and ss-server are killed and stopped, "
+        "descriptors run out and keys are deleted. Gives 1 where a byte was wrong, a "
+        "cut transfer looked complete, an end was lost, a connection hung, or anything "
+        "was left.",
     )
     parser.add_argument(
         *("--seconds", "-s"),
@@ -206,6 +237,9 @@ def main() -> int:
         help="how long misdeeds are done (%(default)g); all takes some 30 s more",
     )
     parser.add_argument("--seed", type=int, help="what is done when; else a new one")
+    parser.add_argument(
+        "--logs", type=Path, metavar="FOLDER", help="keep what the programs wrote here"
+    )
     given = parser.parse_args()
     seed = random.randrange(1_000_000) if given.seed is None else given.seed  # noqa: S311
     for number in (signal.SIGTERM, signal.SIGHUP):
@@ -214,7 +248,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory(
         prefix="pt-bridge-chaos-", ignore_cleanup_errors=True
     ) as folder:
-        run = Run(seed, given.seconds, Path(folder))
+        run = Run(seed, given.seconds, Path(folder), given.logs)
         try:
             asyncio.run(run.go())
         except KeyboardInterrupt:

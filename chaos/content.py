@@ -15,7 +15,7 @@ _VIEW = memoryview(_CIRCLE + _CIRCLE[:CHUNK])
 
 
 def content(stream: int, offset: int, size: int) -> memoryview:
-    """Give a piece of a stream, at most `CHUNK` bytes.
+    """Return a piece of a stream, at most `CHUNK` bytes.
 
     Args:
         stream: the stream's number.
@@ -28,5 +28,5 @@ def content(stream: int, offset: int, size: int) -> memoryview:
 
 
 def is_right(data: bytes, stream: int, offset: int) -> bool:
-    """Tell whether this is what stands in a stream at an offset."""
+    """Return whether this is what stands in a stream at an offset."""
     return data == content(stream, offset, len(data))

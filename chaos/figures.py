@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from chaos.remains import Holding
+    from chaos.schedule import Cast
     from chaos.traffic import Count
 
 PT_KILLS = (Misdeed.KILL_CLIENT_PT, Misdeed.KILL_SERVER_PT, Misdeed.FORGET)
@@ -25,6 +26,7 @@ class Figures:
     Attributes:
         seed: what the run was made from.
         seconds: how long misdeeds were done.
+        casts: which PTs each route had, and what its client's session= was.
         done: how often each was.
         skipped: how many were not, for what they are done to was down.
         counts: what became of the connections of each route.
@@ -39,6 +41,7 @@ class Figures:
 
     seed: int
     seconds: float
+    casts: Mapping[Route, Cast]
     done: Mapping[Misdeed, int]
     skipped: int
     counts: Mapping[Route, Count]
@@ -63,6 +66,13 @@ def lines(figures: Figures) -> list[str]:
         ("seconds", f"{figures.seconds:g}"),
         ("PTs killed and started again", figures.kills),
         ("  longest until ready again", f"{figures.longest_start:.2f} s"),
+    ]
+    rows += [
+        (
+            f"PTs, {route.value}",
+            f"{cast.client} to {cast.server}, session={cast.session}",
+        )
+        for route, cast in figures.casts.items()
     ]
     rows += [(f"  {each.value}", figures.done.get(each, 0)) for each in Misdeed]
     rows += [

@@ -16,7 +16,7 @@ import psutil
 from chaos.schedule import Misdeed, Route
 from chaos.stage import READY, bridge, pt
 from chaos.verdict import Window
-from integration.programs import STOP_DEADLINE, exited
+from integration.support.programs import STOP_DEADLINE, exited
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -24,14 +24,14 @@ if TYPE_CHECKING:
     from chaos.schedule import Event
     from chaos.stage import Stage
     from chaos.traffic import Traffic
-    from integration.programs import Program
+    from integration.support.programs import Program
 
 # So many descriptors more may be had where they are scarce: one connection and a half.
 SPARE = 3
 # So many connections come meanwhile, at once.
 CROWD = 20
 # How long what ss-server leaves behind may take to end (seconds).
-ORPHANS_LIMIT = 1.0
+ORPHANS_LIMIT = 15.0
 
 # What a misdeed is done to; while it is not well again, no other is done to it.
 PLACES = {
@@ -90,7 +90,8 @@ class Misdeeds:
 
     async def _do(self, event: Event, place: tuple[Route, str]) -> None:
         loop = asyncio.get_running_loop()
-        window = Window(event.route, event.misdeed, loop.time())
+        after = self._stage.ends[event.route].after
+        window = Window(event.route, event.misdeed, loop.time(), after=after)
         self.windows.append(window)
         try:
             match event.misdeed:
@@ -129,7 +130,7 @@ class Misdeeds:
             process.resume()
 
     async def _fill(self, event: Event) -> None:
-        """Let a pt-bridge have hardly any descriptor more, and ask it for many."""
+        """Leave a pt-bridge hardly any descriptor, and ask it for many."""
         process = await asyncio.to_thread(bridge, self._program(event))
         soft, hard = resource.prlimit(process.pid, resource.RLIMIT_NOFILE)
         scarce = len(os.listdir(f"/proc/{process.pid}/fd")) + SPARE

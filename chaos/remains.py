@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import psutil
 
 from chaos.stage import bridge
-from pt_bridge.splice import KEPT_PIPES
+from pt_bridge.relay.pipes import KEPT_PIPES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -52,7 +52,7 @@ def holdings(stage: Stage) -> dict[str, Holding]:
             tasks = None
             if process.name().startswith("python"):  # it is watched
                 said = len(program.output)
-                program.signal(signal.SIGUSR2)
+                program.signal(signal.SIGRTMIN)  # as bench.watched has it
                 tasks = int(program.wait_for(TASKS, after=said).split()[1])
             memory = int(process.memory_full_info().uss)
             name = f"{route.value} {side}"
@@ -72,7 +72,7 @@ def descriptors(process: psutil.Process) -> dict[str, int]:
 
 
 def growth(before: Holding, after: Holding) -> list[str]:
-    """Say what there is more of than before, apart from what may be."""
+    """List what there is more of than before, apart from what may be."""
     told = []
     for kind in KINDS:
         now, then = after.descriptors[kind], before.descriptors[kind]

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from dataclasses import dataclass
 from enum import Enum
+from typing import NamedTuple
 
 # The traffic is alone for so long (seconds).
 QUIET = 1.0
 # How long after a misdeed the route's next one comes (seconds). All kinds of them must
 # fit into a run in CI.
 GAP = (0.7, 1.8)
-# How long those last that have an end (seconds). Several stops in a row must stay below
-# the 10 s that pt-bridge gives a half-closed tunnel to be silent.
+# How long those last that have an end (seconds).
 LASTING = (0.5, 1.5)
+OBFS4PROXY, LYREBIRD = "obfs4proxy", "lyrebird"
+# What a client may be told: to speak the session in any case, or to find out.
+SESSIONS = ("1", "auto")
 
 
 class Route(Enum):
@@ -43,6 +47,33 @@ MISDEEDS = {
 }
 
 
+class Cast(NamedTuple):
+    """What plays on a route.
+
+    Attributes:
+        client: the PT program of the client.
+        server: the PT program of the server.
+        session: what the client's session= is.
+    """
+
+    client: str
+    server: str
+    session: str
+
+    @property
+    def is_lyrebird(self) -> bool:
+        """Whether one of the two PTs passes on no end."""
+        return LYREBIRD in (self.client, self.server)
+
+
+CASTS = tuple(
+    itertools.starmap(
+        Cast,
+        itertools.product((OBFS4PROXY, LYREBIRD), (OBFS4PROXY, LYREBIRD), SESSIONS),
+    )
+)
+
+
 @dataclass(frozen=True)
 class Event:
     """One misdeed.
@@ -60,8 +91,13 @@ class Event:
     lasts: float
 
 
+def cast(seed: int, route: Route) -> Cast:
+    """Choose the programs of a route."""
+    return random.Random(f"{seed} {route.value} cast").choice(CASTS)  # noqa: S311
+
+
 def schedule(seed: int, seconds: float) -> list[Event]:
-    """Give everything that is to happen within so many seconds, in order.
+    """Return everything that is to happen within so many seconds, in order.
 
     Misdeeds are dealt like cards: each kind comes once before any comes again.
     """

@@ -6,12 +6,13 @@ import asyncio
 import contextlib
 import socket
 import struct
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, SupportsIndex
 
 from chaos.content import CHUNK, content, is_right
-from pt_bridge.connection import NO_LINGER
+from pt_bridge.net.sockets import NO_LINGER
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from types import TracebackType
 
     Address = tuple[str, int]
@@ -33,6 +34,10 @@ class Request(NamedTuple):
         down: how many bytes it is to give.
         cut: after how many of these it resets the connection; 0 for never.
         pause: how long it waits in the midst of them (seconds).
+        half_closes: whether the client has ended its side, and the service is to wait
+            for that end before it gives.
+        resets: whether the client resets the connection in the midst of them.
+        is_exact: whether nobody on the way turns a reset into an EOF.
     """
 
     stream: int
@@ -41,6 +46,9 @@ class Request(NamedTuple):
     down: int = 0
     cut: int = 0
     pause: float = 0.0
+    half_closes: bool = False
+    resets: bool = False
+    is_exact: bool = False
 
     @property
     def answered(self) -> int:
@@ -49,7 +57,25 @@ class Request(NamedTuple):
         return ANSWER.size + (self.up if self.is_echo else receipt) + self.down
 
 
-HEADER = struct.Struct("!QQ?QQd")
+HEADER = struct.Struct("!QQ?QQd???")
+
+
+class Reader(asyncio.StreamReader):
+    """Takes note of a request even where a reset comes before it is looked at."""
+
+    def __init__(self, seen: set[int]) -> None:
+        super().__init__()
+        self._seen = seen
+        self._first = b""
+
+    def feed_data(self, data: Iterable[SupportsIndex]) -> None:
+        """Take what has come."""
+        data = bytes(data)
+        if len(self._first) < HEADER.size:
+            self._first += data[: HEADER.size - len(self._first)]
+            if len(self._first) == HEADER.size:
+                self._seen.add(Request._make(HEADER.unpack(self._first)).stream)
+        super().feed_data(data)
 
 
 class Service:
@@ -60,6 +86,8 @@ class Service:
         open: how many connections there are.
         taken: how many bytes came that were right.
         wrong: how many connections brought a wrong byte.
+        looked_whole: how many connections that were cut or reset ended with an EOF.
+        seen: the streams whose request has come.
     """
 
     def __init__(self) -> None:
@@ -69,10 +97,16 @@ class Service:
         self.open = 0
         self.taken = 0
         self.wrong = 0
+        self.looked_whole = 0
+        self.seen: set[int] = set()
 
     async def __aenter__(self) -> Service:
-        self._server = await asyncio.start_server(self._serve, sock=self._sock)
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_server(self._protocol, sock=self._sock)
         return self
+
+    def _protocol(self) -> asyncio.StreamReaderProtocol:
+        return asyncio.StreamReaderProtocol(Reader(self.seen), self._serve)
 
     async def __aexit__(
         self,
@@ -104,6 +138,8 @@ class Service:
         writer: asyncio.StreamWriter,
     ) -> None:
         writer.write(ANSWER.pack(request.stream))
+        if request.half_closes and await reader.read(1):
+            self.wrong += 1
         taken = await self._take(request, reader, writer)
         if request.up and not request.is_echo:
             writer.write(RECEIPT.pack(taken))
@@ -122,6 +158,10 @@ class Service:
             sock: socket.socket = writer.get_extra_info("socket")
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, NO_LINGER)
             writer.transport.abort()
+        if request.resets:
+            # Where it had ended with an error, `drain` or this raises that.
+            await reader.read()
+            self.looked_whole += request.is_exact
 
     async def _take(
         self,
@@ -129,12 +169,13 @@ class Service:
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
     ) -> int:
-        """Read what is to come; give how much of it was right."""
+        """Read what is to come; return how much of it was right."""
         taken, is_all_right = 0, True
         right = 0
         while taken < request.up:
             data = await reader.read(min(CHUNK, request.up - taken))
             if not data:
+                self.looked_whole += request.is_exact
                 raise EOFError
             if is_all_right and is_right(data, request.stream, taken):
                 right += len(data)

@@ -14,12 +14,12 @@ from chaos.content import CHUNK, content, is_right
 from chaos.schedule import Route
 from chaos.service import ANSWER, HEADER, RECEIPT, Request
 from chaos.verdict import Ending, Failure, calm
-from pt_bridge.connection import half_close, reset
+from pt_bridge.net.sockets import half_close, reset
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from chaos.service import Address
+    from chaos.service import Service
     from chaos.verdict import Window
 
 KIB, MIB = 1024, 1024 * 1024
@@ -29,8 +29,9 @@ WORKERS = 8
 # as people do, who would only see it fail again (seconds).
 REST = 0.15
 REST_AFTER_FAILURE = 1.0
-# A connection that did nothing for so long, misdeeds left out, is stuck (seconds).
-STUCK = 20.0
+# A connection that did nothing for so long, misdeeds left out, is stuck (seconds),
+# beside the time in which its peer's death may be noticed.
+STUCK = 15.0
 LOOK_INTERVAL = 0.5  # seconds
 # The largest payload is 2 to the power of this; small ones are as likely as large.
 LARGEST = 22
@@ -108,6 +109,7 @@ class Traffic:
 
     Attributes:
         ports: where each route begins.
+        after: how long each may take to notice a misdeed (seconds).
         service: where each ends.
         windows: the misdeeds so far.
         counts: of each route.
@@ -116,7 +118,8 @@ class Traffic:
     """
 
     ports: dict[Route, int]
-    service: Address
+    after: dict[Route, float]
+    service: Service
     windows: Sequence[Window]
     counts: dict[Route, Count] = field(
         default_factory=lambda: {route: Count() for route in Route}
@@ -163,7 +166,8 @@ class Traffic:
             await asyncio.sleep(LOOK_INTERVAL)
             now = loop.time()
             for talk in self._open.values():
-                if calm(talk.route, talk.last, now, self.windows) > STUCK:
+                limit = STUCK + self.after[talk.route]
+                if calm(talk.route, talk.last, now, self.windows) > limit:
                     talk.last = math.inf  # once
                     talk.limit.reschedule(now)
 
@@ -205,6 +209,7 @@ class Traffic:
                     *(route, kind.value, ending, talk.began, loop.time()),
                     was_open=talk.was_open,
                     missing=talk.missing,
+                    stream=stream,
                 )
             )
         elif kind in (Kind.CUT, Kind.RESET, Kind.PROBE):
@@ -220,7 +225,7 @@ class Traffic:
             await loop.sock_sendall(sock, SOCKS_GREETING)
             if await self._read(talk, sock, len(SOCKS_METHOD)) != SOCKS_METHOD:
                 raise Wrong
-            host, port = self.service
+            host, port = self.service.address
             target = socket.inet_aton(host) + port.to_bytes(2)
             await loop.sock_sendall(sock, SOCKS_CONNECT + target)
             await self._read(talk, sock, SOCKS_REPLY_SIZE)
@@ -231,7 +236,8 @@ class Traffic:
         if talk.kind is Kind.PROBE:
             await asyncio.sleep(source.uniform(0, PROBE))
             return
-        request = _request(talk.kind, stream, source)
+        is_exact = talk.route is Route.STANDALONE
+        request = _request(talk.kind, stream, source)._replace(is_exact=is_exact)
         talk.missing = request.answered
         await self._send(talk, sock, HEADER.pack(*request))
         if talk.kind is Kind.HALF_CLOSE:
@@ -309,12 +315,14 @@ class Traffic:
 
 
 def _is_cut_on_purpose(talk: Talk, ending: Ending | None) -> bool:
-    """Tell whether a failure is the service's reset: it may overtake the answer."""
-    return ending is Ending.RESET or (ending is Ending.EOF and talk.was_open)
+    """Return whether a failure is the service's reset: it may overtake the answer."""
+    if talk.route is Route.SHADOWSOCKS and talk.was_open and ending is Ending.EOF:
+        return True
+    return ending is Ending.RESET
 
 
 def _request(kind: Kind, stream: int, source: random.Random) -> Request:
-    """Say what a connection of a kind asks for."""
+    """Return what a connection of a kind asks for."""
     size = int(2 ** source.uniform(0, LARGEST))
     match kind:
         case Kind.ECHO:
@@ -324,8 +332,12 @@ def _request(kind: Kind, stream: int, source: random.Random) -> Request:
             return Request(stream, up=size)
         case Kind.CUT:
             return Request(stream, down=size + 1, cut=max(1, size // 2))
-        case Kind.RESET | Kind.SLOW_READER:
+        case Kind.RESET:
+            return Request(stream, down=max(size, MIB), resets=True)
+        case Kind.SLOW_READER:
             return Request(stream, down=max(size, MIB))
+        case Kind.HALF_CLOSE:
+            return Request(stream, down=size, half_closes=True)
         case Kind.SLOW_SERVICE:
             return Request(stream, down=size, pause=source.uniform(*SILENCE))
         case _:

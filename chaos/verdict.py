@@ -3,23 +3,25 @@
 ========================  ==========================================================
 what happened             which failures it explains
 ========================  ==========================================================
-a PT killed, on either    of those that had begun. Who begins after the death waits
-side, the server's state  for the next PT.
-deleted with it or not
+a PT killed, on either    of those that had begun and that the service had taken: any
+side, the server's state  other is tried again, or waits for the next PT. A server's
+deleted with it or not    port is closed until its PT is there again; who finds it so
+                          may give up, but not before it has tried for a while.
 ss-server killed          all: its plugin, and so the server's port, ends with it
-descriptors filled        of those that had not begun: open tunnels go on
+descriptors filled        of those that the service had not taken: open tunnels go on
 a PT stopped              none: it only takes longer
 ========================  ==========================================================
 
-The standalone route's end in a reset: an EOF before the announced length is a failure
-of the run. Both ends of both PTs are held, so that what ends at the one side is not
-taken for an end that was meant at the other.
+On the standalone route whatever was cut ends in a reset, at the client and at the
+service: an EOF before the announced length is a failure of the run, and so is an EOF
+where somebody has reset. ss-local and ss-server end what is cut with an EOF, as they
+end everything, so on their route a reset is asked of nobody, and what the service has
+taken of a connection that had no answer cannot be known.
 
-Who begins when all is well again is owed all, however soon after. ss-local ends what is
-cut with an EOF, as it ends everything, so on that route a reset is asked of nobody.
-There, as everywhere, a transfer is whole only when the length that was announced came
-and every byte was right. Whatever happened, no byte may be wrong, no port closed, and
-nobody stuck.
+Who begins when all is well again is owed all, however soon after. There, as everywhere,
+a transfer is whole only when the length that was announced came, every byte was right,
+and the end came after it. Whatever happened, no byte may be wrong, no port of a client
+closed, and nobody stuck.
 """
 
 from __future__ import annotations
@@ -30,12 +32,17 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 from chaos.schedule import Misdeed, Route
+from pt_bridge.pool.redialling import DIAL_AGAIN_FOR
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-# How long after its end a misdeed still explains a failure (seconds).
-AFTER = 5.0
+# How long after its end a misdeed still explains a failure (seconds). lyrebird tells
+# nobody that a connection has ended; the session finds out within 60 s, where somebody
+# waits.
+AFTER, AFTER_LYREBIRD = 5.0, 70.0
+# How long a client tries to reach a server whose port is closed (seconds).
+TRIED = DIAL_AGAIN_FOR
 # How long what changes may take to be noticed: who begins so long after the death of a
 # PT finds none, and waits; who begins so long after a misdeed's end meets it no more
 # (seconds).
@@ -61,12 +68,14 @@ class Window:
         misdeed: what.
         began: when, in seconds of the clock of all these.
         ended: when everything was there again.
+        after: how long after that its last victim may hear of it (seconds).
     """
 
     route: Route
     misdeed: Misdeed
     began: float
     ended: float = math.inf
+    after: float = AFTER
 
 
 @dataclass(frozen=True)
@@ -81,6 +90,8 @@ class Failure:
         at: when it failed.
         was_open: whether the service had answered.
         missing: how many of the bytes announced did not come.
+        stream: the number of its stream.
+        was_taken: whether the service got what it asked for, sooner or later.
     """
 
     route: Route
@@ -90,12 +101,21 @@ class Failure:
     at: float
     was_open: bool
     missing: int
+    stream: int = 0
+    was_taken: bool = False
+
+    @property
+    def had_begun(self) -> bool:
+        """Whether it could not be tried again, as far as that can be known."""
+        if self.route is Route.SHADOWSOCKS:
+            return True  # ss-server may have taken it
+        return self.was_taken
 
 
 def is_explained(failure: Failure, windows: Iterable[Window]) -> bool:
-    """Tell whether some misdeed explains a failure."""
+    """Return whether some misdeed explains a failure."""
     return any(
-        window.began <= failure.at <= window.ended + AFTER
+        window.began <= failure.at <= window.ended + window.after
         and failure.began <= window.ended + NOTICED
         and _explains(window, failure)
         for window in windows
@@ -111,16 +131,23 @@ def _explains(window: Window, failure: Failure) -> bool:
     match window.misdeed:
         case Misdeed.STOP_CLIENT_PT | Misdeed.STOP_SERVER_PT:
             return False
-        case Misdeed.KILL_CLIENT_PT | Misdeed.KILL_SERVER_PT | Misdeed.FORGET:
-            return failure.began <= window.began + NOTICED
+        case Misdeed.KILL_CLIENT_PT:
+            return _was_cut(window, failure)
+        case Misdeed.KILL_SERVER_PT | Misdeed.FORGET:
+            has_tried = failure.at - failure.began >= TRIED
+            return _was_cut(window, failure) or (not failure.was_open and has_tried)
         case Misdeed.FILL:
-            return not failure.was_open
+            return not (failure.was_open or failure.was_taken)
         case Misdeed.KILL_SS_SERVER:
             return True
 
 
+def _was_cut(window: Window, failure: Failure) -> bool:
+    return failure.had_begun and failure.began <= window.began + NOTICED
+
+
 def accusation(failure: Failure, start: float) -> str:
-    """Say what was wrong about a failure.
+    """Return a sentence that says what was wrong about a failure.
 
     Args:
         failure: one that nothing explains.
@@ -140,7 +167,7 @@ def accusation(failure: Failure, start: float) -> str:
 
 
 def calm(route: Route, since: float, until: float, windows: Iterable[Window]) -> float:
-    """Give how many seconds of a time there was no misdeed on a route."""
+    """Return how many seconds of a time there was no misdeed on a route."""
     left, at = 0.0, since
     theirs = [window for window in windows if window.route is route]
     for window in sorted(theirs, key=lambda each: each.began):

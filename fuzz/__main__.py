@@ -29,7 +29,7 @@ NAME_WIDTH = 42
 
 
 def targets(table: str) -> dict[str, Target]:
-    """Give the targets of a table, whose code tells what an input reaches there."""
+    """Return the targets of a table, whose code tells what an input reaches there."""
     import atheris
 
     with atheris.instrument_imports(include=INSTRUMENTED):
@@ -40,7 +40,7 @@ def targets(table: str) -> dict[str, Target]:
 
 
 def main() -> int:
-    """Run it; give 1 where anything was found."""
+    """Run it; return 1 where anything was found."""
     given = _arguments()
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _leave)
@@ -69,7 +69,7 @@ def main() -> int:
 
 def _fuzz(chosen: list[Target], seed: int, given: argparse.Namespace) -> int:
     from fuzz.examiner import MIB
-    from fuzz.run import fuzz
+    from fuzz.run import Least, fuzz
 
     _say(f"seed {seed}, {given.seconds:g} s for {len(chosen)} targets")
     share = given.seconds / sum(target.shares for target in chosen)
@@ -77,8 +77,8 @@ def _fuzz(chosen: list[Target], seed: int, given: argparse.Namespace) -> int:
     outcomes, sentences = [], []
     for target in chosen:
         with tempfile.TemporaryDirectory(prefix="pt-bridge-fuzz-") as folder:
-            seconds = share * target.shares
-            outcome = fuzz(target, seconds=seconds, seed=seed, folder=Path(folder))
+            least = Least(share * target.shares, given.inputs)
+            outcome = fuzz(target, least, seed=seed, folder=Path(folder))
         outcomes.append(outcome)
         memory = f"{outcome.memory / MIB:.0f}"
         _say(
@@ -102,7 +102,7 @@ def _fuzz(chosen: list[Target], seed: int, given: argparse.Namespace) -> int:
 def _sentence(
     target: Target, outcome: Outcome, seed: int, given: argparse.Namespace
 ) -> str:
-    """Say what was found, with what, and how to see it again."""
+    """Describe what was found, with what, and how to see it again."""
     given.finds.mkdir(exist_ok=True)
     path: Path = given.finds / f"{target.name} {sha256(outcome.data).hexdigest()[:8]}"
     path.write_bytes(outcome.data)
@@ -140,6 +140,12 @@ def _arguments() -> argparse.Namespace:
         type=float,
         default=SECONDS,
         help="for all targets together (%(default)g)",
+    )
+    parser.add_argument(
+        "--inputs",
+        type=int,
+        default=0,
+        help="for each target at least, if they take longer than that (%(default)s)",
     )
     parser.add_argument("--seed", type=int, help="what inputs are made from; else new")
     parser.add_argument(

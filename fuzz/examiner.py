@@ -67,7 +67,7 @@ class Examiner:
         self.inputs = self.refused = 0
 
     def examine(self, data: bytes) -> None:
-        """Give an input.
+        """Return an input.
 
         Raises:
             Find: it was not borne.

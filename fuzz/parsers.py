@@ -9,18 +9,11 @@ from __future__ import annotations
 
 import dataclasses
 import hmac
+import json
 import pickle
 import re
 from typing import TYPE_CHECKING, TypeVar
 
-from pt_bridge import forms
-from pt_bridge.arguments import client_line
-from pt_bridge.config import (
-    ADDRESS_VARIABLES,
-    HELD_NAME_LENGTH,
-    Config,
-    variables_from_flags,
-)
 from pt_bridge.errors import (
     OptionsError,
     ProtocolError,
@@ -28,20 +21,40 @@ from pt_bridge.errors import (
     TransportError,
     UsageError,
 )
-from pt_bridge.protocol import (
+from pt_bridge.formats import (
     bridge_line,
-    environment,
-    extorport,
-    http_connect,
-    socks4,
-    socks5,
-    socks5_server,
+    host_command,
+    json_text,
+    server_list,
+    settings,
     ss_config,
     ss_link,
 )
+from pt_bridge.formats.bridge_line import BridgeLine
+from pt_bridge.formats.profile import Profile
+from pt_bridge.formats.torrc import (
+    OWNERS_OPTIONS,
+    Include,
+    Permission,
+    Plugin,
+    parse_pt_config,
+)
+from pt_bridge.formats.torrc import parse as parse_torrc
+from pt_bridge.options.config import Config
+from pt_bridge.options.plugin_options import parse as parse_options
+from pt_bridge.options.plugin_options import serialize
+from pt_bridge.options.pt_arguments import client_line
+from pt_bridge.options.ss_variables import ADDRESS_VARIABLES, variables_from_flags
+from pt_bridge.options.transports import PROGRAMS, TRANSPORTS
+from pt_bridge.profiles import convert, forms, pasted
+from pt_bridge.protocol import (
+    ext_orport,
+    http_connect,
+    pt_environment,
+    socks_client,
+)
 from pt_bridge.protocol.address import (
     Address,
-    Alternatives,
     is_loopback,
     is_wildcard,
     parse_endpoint,
@@ -50,7 +63,7 @@ from pt_bridge.protocol.address import (
     parse_hosts,
     parse_port,
 )
-from pt_bridge.protocol.args import (
+from pt_bridge.protocol.pt_args import (
     MAX_ARGUMENTS,
     MAX_FIELD,
     credentials,
@@ -59,32 +72,23 @@ from pt_bridge.protocol.args import (
     encode_server,
     is_printable,
 )
-from pt_bridge.protocol.backoff import CAP, FIRST, Backoff
-from pt_bridge.protocol.bridge_line import BridgeLine
-from pt_bridge.protocol.closing import Closing, Step, Steps, Way
-from pt_bridge.protocol.closing import State as WayState
-from pt_bridge.protocol.launch import Launch, State
-from pt_bridge.protocol.messages import MAX_LINE, LineBuffer, parse, parse_pairs
-from pt_bridge.protocol.options import parse as parse_options
-from pt_bridge.protocol.options import serialize
-from pt_bridge.protocol.pasted import unquoted, visible
-from pt_bridge.protocol.profile import Profile
-from pt_bridge.protocol.torrc import (
-    OWNERS_OPTIONS,
-    Include,
-    Permission,
-    Plugin,
-    parse_pt_config,
+from pt_bridge.protocol.pt_launch import Launch, State
+from pt_bridge.protocol.pt_messages import (
+    MAX_LINE,
+    LineBuffer,
+    parse,
+    parse_pairs,
 )
-from pt_bridge.protocol.torrc import parse as parse_torrc
-from pt_bridge.scrubber import MIN_SECRET, SCRUBBED, Scrubber
-from pt_bridge.transports import PROGRAMS
+from pt_bridge.pt.backoff import CAP, FIRST, Backoff
+from pt_bridge.system.scrubber import MIN_SECRET, SCRUBBED, Scrubber
+from pt_bridge.text import excerpts, foreign, markup, wrapping
+from pt_bridge.text.quoting import unquoted, visible
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable
 
-    from pt_bridge.protocol.socks5 import Ask
-    from pt_bridge.protocol.torrc import Entry
+    from pt_bridge.formats.torrc import Entry
+    from pt_bridge.protocol.handshake import Ask
 
 S = TypeVar("S")
 T = TypeVar("T")
@@ -94,7 +98,7 @@ PIECES = (1, 3, 64)
 # What a line buffer may hold, beside a line (bytes).
 BESIDE = 1024
 # What a handshake may read of its peer in all (bytes).
-MAX_READ = extorport.MAX_SIZE + 2 * 65_535
+MAX_READ = ext_orport.MAX_SIZE + 2 * 65_535
 # What chooses a proxy for many programs, in small letters.
 PROXIES = (b"http_proxy", b"https_proxy", b"all_proxy", b"no_proxy")
 # Between the parts of an input that stands for several texts.
@@ -110,7 +114,6 @@ CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 CONTROL_BYTES = re.compile(rb"[\x00-\x09\x0b-\x1f\x7f]")
 ESCAPED = re.compile(r"\\(.)")
 
-USER, PASSWORD = b"user", b"password"
 COOKIE, NONCE = bytes(32), bytes(32)
 
 
@@ -125,13 +128,13 @@ def as_printed(data: bytes) -> str:
 
 
 def as_pairs(data: bytes) -> list[tuple[str, str]]:
-    """Make keys and values: every other line of the input is a value."""
+    """Return keys and values: every other line of the input is a value."""
     texts = as_variable(data).split("\n")
     return list(zip(texts[::2], texts[1::2], strict=False))
 
 
 def as_arguments(data: bytes) -> list[tuple[str, str]]:
-    """Make what a configuration lets through as arguments: printable, with keys."""
+    """Create what a configuration lets through as arguments: printable, with keys."""
     return [(k, v) for k, v in as_pairs(data) if k and is_printable(k + v)]
 
 
@@ -210,7 +213,8 @@ def read_port(data: bytes) -> None:
     assert again(parse_port, str(port)) == port, "a port is read as another one"
 
 
-def _check_address(address: Address) -> None:
+def check_address(address: Address) -> None:
+    """Check that an address is read as it is written."""
     read = again(parse_host_port, str(address))
     assert read == address, "an address is read as another one"
     assert address.host.isascii(), "a host is not ASCII"
@@ -223,33 +227,25 @@ def read_host(data: bytes) -> None:
     """Parse a host: it is one again, with a port and without."""
     host = parse_host(as_variable(data))
     assert again(parse_host, host) == host, "a host is read as another one"
-    _check_address(Address(host, 1))
+    check_address(Address(host, 1))
 
 
 def read_hosts(data: bytes) -> None:
     """Parse several: all are there, and the one that worked comes first."""
     hosts = parse_hosts(as_variable(data))
     assert again(parse_hosts, "|".join(hosts)) == hosts, "hosts are read as others"
-    addresses = [Address(host, 1) for host in hosts]
-    alternatives = Alternatives(list(addresses))
-    alternatives.worked(addresses[-1])
-    first = next(iter(alternatives))
-    assert first is addresses[-1], "what worked does not come first"
-    assert sorted(map(str, alternatives)) == sorted(map(str, addresses)), (
-        "an alternative is lost"
-    )
 
 
 def read_host_port(data: bytes) -> None:
     """Parse a host and a port; written, they are the same."""
-    _check_address(parse_host_port(as_variable(data)))
+    check_address(parse_host_port(as_variable(data)))
 
 
 def read_endpoint(data: bytes) -> None:
     """Parse what a PT says that it listens on."""
     address = parse_endpoint(as_printed(data))
     assert address.ip is not None, "an endpoint is no IP address"
-    _check_address(address)
+    check_address(address)
 
 
 # -- backoff.py, environment.py --------------------------------------------------------
@@ -268,14 +264,14 @@ def back_off(data: bytes) -> None:
 
 
 def make_environments(data: bytes) -> None:
-    """Make a PT's environment: ours is not in it, and it reads what was meant."""
+    """Create a PT's environment: ours is not in it, and it reads what was meant."""
     lines = [line.partition(b"=") for line in data.split(BREAK)]
-    inherited = environment.inherited({name: value for name, _, value in lines})
+    inherited = pt_environment.inherited({name: value for name, _, value in lines})
     for name in inherited:
         assert not name.startswith((b"SS_", b"TOR_PT_")), f"{name!r} is inherited"
         assert name.lower() not in PROXIES, f"{name!r} is inherited"
     arguments = as_arguments(data)
-    server = environment.server(
+    server = pt_environment.server(
         "obfs4",
         state=b"/state",
         bind=Address("::", 443),
@@ -284,7 +280,7 @@ def make_environments(data: bytes) -> None:
         cookie="/proc/self/fd/3",
         arguments=arguments,
     )
-    client = environment.client("obfs4", state=b"/state", proxy=None)
+    client = pt_environment.client("obfs4", state=b"/state", proxy=None)
     for name in (*server, *client):
         assert name.startswith(b"TOR_PT_"), f"{name!r} is made"
     options = server.get(b"TOR_PT_SERVER_TRANSPORT_OPTIONS", b"").decode("ascii")
@@ -292,53 +288,6 @@ def make_environments(data: bytes) -> None:
     assert read_back(SERVER_PAIR, options) == arguments, (
         "a PT reads other arguments than were written"
     )
-
-
-# -- closing.py ------------------------------------------------------------------------
-
-
-def close(data: bytes) -> None:
-    """Let anything happen to a tunnel, in any order: it ends once, as each way does."""
-    closing = Closing()
-    sinks: list[Way] = []
-    for byte in data:
-        way = (Way.OUT, Way.IN)[byte & 1]
-        other = closing.state(way.other)
-        before = closing.state(way)
-        steps = _happen(closing, way, byte >> 1)
-        kinds = [step for step, _ in steps]
-        sinks += [where for step, where in steps if step in (Step.END, Step.CUT)]
-        assert len(set(sinks)) == len(sinks), "a sink has two ends"
-        for step, where in steps:
-            if step is Step.TELL:
-                state = closing.state(where)
-                assert state is not WayState.OPEN, "the PT is told of no end"
-        if before is WayState.DONE:
-            assert not steps, "a way goes on that is done"
-        if Step.RESET in kinds:
-            assert kinds == [Step.RESET], "a tunnel that failed goes on"
-            return
-        both = {closing.state(way), other} == {WayState.DONE}
-        is_over = both and before is not WayState.DONE
-        assert (Step.CLOSE in kinds) == is_over, "a tunnel is closed too soon, or never"
-
-
-def _happen(closing: Closing, way: Way, event: int) -> Steps:
-    match event % 6:
-        case 0:
-            return closing.ended(way, keeps=event >= 8)
-        case 1:
-            return closing.came_through(way)
-        case 2:
-            return closing.exit_ended(way)
-        case 3:
-            return closing.sink_lost(way)
-        case 4:
-            return closing.pt_failed(way)
-    if closing.state(way) is not WayState.OPEN:
-        closing.told(way)
-        assert closing.is_told(way), "what the PT was told is forgotten"
-    return []
 
 
 # -- messages.py, launch.py ------------------------------------------------------------
@@ -385,7 +334,8 @@ def read_lines(data: bytes) -> None:
 
 def launch(data: bytes, *, server: bool) -> None:
     """Let a PT print a session, and end."""
-    start = Launch("lyrebird", "obfs4", server=server, proxy=not server)
+    others = [] if server else ["obfs3"]
+    start = Launch("lyrebird", "obfs4", server=server, proxy=not server, others=others)
     offer = None
     for line in LineBuffer().receive_data(data):
         start.receive(parse(line))
@@ -396,12 +346,13 @@ def launch(data: bytes, *, server: bool) -> None:
 
 
 def _offer(start: Launch) -> tuple[object, ...]:
-    """Give what a PT that is ready offers."""
+    """Return what a PT that is ready offers."""
     if not start.server:
-        assert start.address is not None, "it is ready, and listens nowhere"
-        assert is_loopback(start.address), "its listener is not on loopback"
-        assert start.protocol in ("socks4", "socks5"), "it speaks nothing that we do"
-    return start.address, start.protocol, [*start.arguments]
+        assert start.methods, "it is ready, and listens nowhere"
+        for address, protocol in start.methods.values():
+            assert is_loopback(address), "its listener is not on loopback"
+            assert protocol in ("socks4", "socks5"), "it speaks nothing that we do"
+    return start.address, {**start.methods}, [*start.arguments]
 
 
 def launch_a_client(data: bytes) -> None:
@@ -414,7 +365,7 @@ def launch_a_server(data: bytes) -> None:
     launch(data, server=True)
 
 
-# -- bridge_line.py, ss_link.py, ss_config.py, profile.py, pasted.py, forms.py ---------
+# -- bridge_line.py, ss_link.py, ss_config.py, profile.py, profiles/ ------------------
 
 
 def _told(line: BridgeLine) -> tuple[object, ...]:
@@ -424,7 +375,7 @@ def _told(line: BridgeLine) -> tuple[object, ...]:
 def read_bridge_line(data: bytes) -> None:
     """Read a bridge line; what was read is written, and read, as the same."""
     line = bridge_line.parse(as_variable(data))
-    _check_address(line.address)
+    check_address(line.address)
     assert _told(again(bridge_line.parse, str(line))) == _told(line), (
         "a bridge line that was written is not read as the same"
     )
@@ -446,11 +397,20 @@ def write_bridge_line(data: bytes) -> None:
         )
 
 
+def _is_named_like_options(profile: Profile) -> bool:
+    """Whether its plugin's name is one that is read as options, or as both."""
+    name = profile.plugin or ""
+    likeness = ss_config.OPTIONS.match(name)
+    return bool(likeness or ss_config.NAME_AND_OPTIONS.fullmatch(name))
+
+
 def _check_profile(profile: Profile) -> None:
-    """See that a profile is read from both forms as it was written."""
+    """Check that a profile is read from both forms as it was written."""
+    if _is_named_like_options(profile):
+        return
     text = ss_config.serialize(profile)
     tells = profile != Profile(others=profile.others)  # or it is nothing to write
-    if tells and len(text) <= ss_config.MAX_LENGTH:
+    if tells and len(text) <= json_text.MAX_LENGTH:
         assert again(ss_config.parse, text) == profile, (
             "a configuration is not read as it was written"
         )
@@ -484,6 +444,8 @@ def write_profile(data: bytes) -> None:
     """Write what a profile can hold: every form that can hold it, too, does."""
     texts = as_variable(data).split("\n", 6)
     host, port, method, password, plugin, options, name = [*texts, *[""] * 6][:7]
+    if ss_link.OURS.startswith(plugin) and plugin != ss_link.OURS:
+        plugin = ""  # a link with it looks like one that was cut
     profile = Profile(
         hosts=(parse_host(host),),
         port=parse_port(port),
@@ -496,6 +458,66 @@ def write_profile(data: bytes) -> None:
     _check_profile(profile)
 
 
+def read_json(data: bytes) -> None:
+    """Read JSON or JSON5; what was read is written, and read, as the same."""
+    value = json_text.load(as_printed(data))
+    text = json.dumps(value)
+    if len(text) <= json_text.MAX_LENGTH:
+        assert again(json_text.load, text) == value, "JSON is read as something else"
+    assert all(isinstance(each, str) for each in json_text.strings(value))
+
+
+def read_server_list(data: bytes) -> None:
+    """Find the servers in what JSON holds; each can be looked at as one."""
+    found = server_list.find(json_text.load(as_printed(data)))
+    if found is not None:
+        assert all(isinstance(server, dict) for server in found.servers)
+
+
+def read_settings(data: bytes) -> None:
+    """Find settings, one a line; each stands there."""
+    text = as_variable(data)
+    try:
+        found = settings.find(text)
+    except ProtocolError:  # several servers, which hardly any input has
+        return
+    if found is not None:
+        for value in found.values.values():
+            assert str(value) in text, "a setting does not stand there"
+
+
+def read_host_command(data: bytes) -> None:
+    """Find commands, and read each."""
+    for line in host_command.find(as_variable(data)):
+        host_command.parse(line)
+
+
+def find_excerpts(data: bytes) -> None:
+    """Cut bridge lines and links out of a text: each is there once."""
+    text = visible(as_variable(data))
+    for found in (
+        excerpts.bridge_lines(text, TRANSPORTS),
+        excerpts.links(text),
+    ):
+        assert len(set(found.texts)) == len(found.texts), "one is there twice"
+        assert all(found.texts), "one is empty"
+
+
+def name_what_is_foreign(data: bytes) -> None:
+    """Call a text by its name: no word of it is in the sentence."""
+    text = as_variable(data)
+    sentence = foreign.name_of(text)
+    assert sentence == "" or sentence.startswith("that "), "a strange sentence"
+    assert set(foreign.schemes(text)) <= foreign.SCHEMES.keys()
+
+
+def open_a_wrapping(data: bytes) -> None:
+    """Open what was encoded, and take the markup away."""
+    text = as_variable(data)
+    wrapping.inside(text)
+    markup.without_markup(markup.without_entities(text))
+
+
 def read_pasted(data: bytes) -> None:
     """Take away what people copy along: what is left has none of it any more."""
     text = visible(as_variable(data))
@@ -505,28 +527,33 @@ def read_pasted(data: bytes) -> None:
     assert bare in text, "something has come along"
 
 
+OPTIONS_BEGIN = ("transport=", "bridge=", "server;")
 LENGTHS = {
     forms.BRIDGE: bridge_line.MAX_LENGTH,
     forms.LINK: ss_link.MAX_LENGTH,
-    forms.JSON: ss_config.MAX_LENGTH,
+    forms.JSON: json_text.MAX_LENGTH,
 }
 
 
-def convert(data: bytes) -> None:
+def convert_forms(data: bytes) -> None:
     """Read any form, and write each that can hold it: that is read as the same."""
-    profile = forms.read(as_variable(data))
+    profile = pasted.read(as_variable(data))
+    if _is_named_like_options(profile):
+        return
     for form in forms.FORMS:
         try:
-            text = forms.write(profile, form)
+            text = convert.write(profile, form)
         except (OptionsError, UsageError):
             continue
-        is_refused = any("will refuse" in each for each in forms.notes(profile, form))
-        # Options that begin like a bridge line are taken for one.
-        is_vague = form == forms.OPTIONS and not {*";="} & {*text.split(" ")[0]}
+        is_refused = any("will refuse" in each for each in convert.notes(profile, form))
+        # Options that begin like something else are taken for that, and blanks go.
+        is_vague = form == forms.OPTIONS and not (
+            text == text.strip() and text.startswith(OPTIONS_BEGIN)
+        )
         if is_refused or is_vague or len(text) > LENGTHS.get(form, len(text)):
             continue
-        read = again(forms.read, text)
-        assert forms.write(read, form) == text, f"{form} is read as something else"
+        read = again(pasted.read, text)
+        assert convert.write(read, form) == text, f"{form} is read as something else"
 
 
 # -- torrc.py --------------------------------------------------------------------------
@@ -564,7 +591,7 @@ def read_pt_config(data: bytes) -> None:
     _check_entries(parse_pt_config(data, "f"), included=True)
 
 
-# -- socks4.py, socks5.py, http_connect.py, socks5_server.py, extorport.py -------------
+# -- socks_client.py, http_connect.py, ext_orport.py -----------------------------------
 
 
 def shake_hands(handshake: Generator[Ask, bytes, object], script: bytes) -> None:
@@ -583,17 +610,19 @@ def shake_hands(handshake: Generator[Ask, bytes, object], script: bytes) -> None
 
 def socks5_with_arguments(data: bytes) -> None:
     """Speak SOCKS5 to a PT that answers anything."""
-    shake_hands(socks5.connect(Address("a.example", 443), b"cert=AAAA"), data)
+    shake_hands(socks_client.connect(Address("a.example", 443), b"cert=AAAA"), data)
 
 
 def socks5_without_arguments(data: bytes) -> None:
     """Speak SOCKS5 to a PT that answers anything, without authentication."""
-    shake_hands(socks5.connect(Address("2001:db8::1", 443), b""), data)
+    shake_hands(socks_client.connect(Address("2001:db8::1", 443), b""), data)
 
 
 def socks4_with_arguments(data: bytes) -> None:
     """Speak SOCKS4 to a PT that answers anything."""
-    shake_hands(socks4.connect(Address("192.0.2.3", 443), b"cert=AAAA"), data)
+    shake_hands(
+        socks_client.connect_socks4(Address("192.0.2.3", 443), b"cert=AAAA"), data
+    )
 
 
 def http_connected(data: bytes) -> None:
@@ -601,61 +630,16 @@ def http_connected(data: bytes) -> None:
     shake_hands(http_connect.connect(Address("a.example", 443), (b"u", b"p")), data)
 
 
-def socks5_to_ourselves(data: bytes) -> None:
-    """Ask our own SOCKS5 server for an address: it hears that one."""
-    target = parse_host_port(as_variable(data))
-    client = socks5.connect(target, USER.ljust(MAX_FIELD, b"\0") + PASSWORD)
-    server = socks5_server.accept(user=USER.ljust(MAX_FIELD, b"\0"), password=PASSWORD)
-    assert _heard(client, server) == target, "another address is heard than was asked"
-
-
-def _heard(
-    client: Generator[Ask, bytes, None], server: Generator[Ask, bytes, Address]
-) -> Address:
-    """Let a client speak to a server, and give what that made of it."""
-    asked, wanted = next(client), next(server)
-    to_client, to_server = b"", asked.send
-    while True:
-        while len(to_server) >= wanted.read:
-            answer, to_server = to_server[: wanted.read], to_server[wanted.read :]
-            try:
-                wanted = server.send(answer)
-            except StopIteration as end:
-                assert not to_server, "what the client said is not all read"
-                result: Address = end.value
-                return result
-            to_client += wanted.send
-        assert len(to_client) >= asked.read, "client and server wait for each other"
-        answer, to_client = to_client[: asked.read], to_client[asked.read :]
-        asked = client.send(answer)
-        to_server += asked.send
-
-
-SOCKS5_PROOF = (
-    b"\5\1\2\1" + bytes([len(USER)]) + USER + bytes([len(PASSWORD)]) + PASSWORD
-)
-
-
-def socks5_served(data: bytes) -> None:
-    """Be the proxy of a caller that says anything."""
-    shake_hands(socks5_server.accept(user=USER, password=PASSWORD), data)
-
-
-def socks5_served_the_user(data: bytes) -> None:
-    """Be the proxy of a caller that is who it should be, and then says anything."""
-    socks5_served(SOCKS5_PROOF + data)
-
-
 KNOWS_THE_COOKIE = (
-    extorport.SAFE_COOKIE
+    ext_orport.SAFE_COOKIE
     + NONCE
-    + hmac.digest(COOKIE, extorport.FROM_CLIENT + NONCE + NONCE, "sha256")
+    + hmac.digest(COOKIE, ext_orport.FROM_CLIENT + NONCE + NONCE, "sha256")
 )
 
 
 def extorport_accepted(data: bytes) -> None:
     """Be the Extended ORPort of a caller that says anything."""
-    shake_hands(extorport.accept(cookie=COOKIE, nonce=NONCE), data)
+    shake_hands(ext_orport.accept(cookie=COOKIE, nonce=NONCE), data)
 
 
 def extorport_accepted_with_the_cookie(data: bytes) -> None:
@@ -671,15 +655,16 @@ def configure(data: bytes) -> None:
     *values, options = data.split(BREAK, len(ADDRESS_VARIABLES))
     variables = dict(zip(ADDRESS_VARIABLES, values, strict=False))
     config = Config({**variables, b"SS_PLUGIN_OPTIONS": options})
-    assert config.servers, "there is no server"
-    for address in (*config.remotes, *config.servers, config.local):
-        _check_address(address)
+    assert config.remotes, "there is no server"
+    for address in (*config.remotes, config.local):
+        check_address(address)
     if not config.server:
-        held = Address("x" * HELD_NAME_LENGTH, config.remote_port)
-        encoded = config.arguments_for(held if config.held else config.servers[0])
+        encoded = config.ways[0].encoded_arguments
         assert len(encoded) <= MAX_ARGUMENTS, "the arguments do not fit"
         read_back(CLIENT_PAIR, encoded.decode("ascii"))
-    assert set(config.programs) <= PROGRAMS, "a link chooses any program"
+    for transport in config.transports:
+        programs = config.programs_for(transport)
+        assert set(programs) <= PROGRAMS, "a link chooses any program"
     assert config.loglevel != "debug", "a link turns debugging on"
     assert not config.unsafe_logging, "a link turns scrubbing off"
     for path in (config.state, config.logfile):

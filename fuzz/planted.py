@@ -8,31 +8,38 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
 import re
 from typing import TYPE_CHECKING
 
-from fuzz import ports
-from fuzz.parsers import PASSWORD, SOCKS5_PROOF, USER
+from fuzz import ports, sessions
 from fuzz.target import parser
-from pt_bridge.callback import Callback
 from pt_bridge.errors import OptionsError, ProtocolError
-from pt_bridge.protocol import socks5_server
-from pt_bridge.protocol.address import Address
-from pt_bridge.protocol.socks5 import Ask
-from tests.protocol.calls import Call, call_in_pieces
+from pt_bridge.listen.loopback_server import LoopbackServer
+from pt_bridge.protocol.frames import HEADER_SIZE, NUMBER, RESET, Event
+from pt_bridge.protocol.handshake import Ask
+from pt_bridge.protocol.session import Session
+from tests.support.calls import Call, call_in_pieces
 
 if TYPE_CHECKING:
     from collections.abc import Generator
     from contextlib import AbstractContextManager
 
+    from pt_bridge.protocol.address import Address
+
 OPTIONS = [b"transport=obfs4;cert=AAAA", b"server;a=b"]
-REQUESTS = [b"\5\1\0\1\x7f\0\0\1\0\x50", b"\5\1\0\3\x09a.example\0\x50"]
+HELLO, PASSWORD = b"?", b"password"
+VERSION, IPV4, NAME = 5, 1, 3
+REQUESTS = [b"\5\1\x7f\0\0\1", b"\5\3\x09a.example"]
+WELCOME = b"come in"
+# Choices of two machines on a line, made at random once and for all.
+LINES = [random.Random(seed).randbytes(400) for seed in range(4)]  # noqa: S311
 KEPT: list[bytes] = []
 ROWS = re.compile(rb"[^;]*(?:;+)+$")
 
 
 def _is_deep(data: bytes) -> bool:
-    """Tell what no chance input is: it must be come near to, a step at a time."""
+    """Return what no chance input is: it must be come near to, a step at a time."""
     if data[:1] != b"{":
         return False
     if data[1:2] != b"%":
@@ -47,7 +54,7 @@ def lets_an_error_out(data: bytes) -> None:
 
 
 def hangs(data: bytes) -> None:
-    """Go round for ever."""
+    """Loop for ever."""
     while _is_deep(data):
         pass
 
@@ -108,20 +115,72 @@ def ends_the_process(data: bytes) -> None:
         os.abort()
 
 
-class Proxy(ports.Port):
-    """A SOCKS5 proxy that lets everybody in who knows the password."""
+class EndsALaterStream(Session):
+    """Takes a RESET that came late for one of the stream that is open."""
 
-    good = b"\5\1\0\3\x09a.example\0\x50"
-    welcome = socks5_server.REPLY_SUCCEEDED
+    __slots__ = ()
+
+    def _hear(self, kind: int, payload: bytes) -> Event | None:
+        if kind == RESET and self.is_open and not self.reset_received:
+            payload = NUMBER.pack(self.number) + payload[NUMBER.size :]
+        return super()._hear(kind, payload)
+
+
+class LosesAPart(Session):
+    """Forgets a header that comes in two pieces."""
+
+    __slots__ = ()
+
+    def receive(self, data: bytes) -> list[Event]:
+        """Return what the peer's bytes mean."""
+        events = super().receive(data)
+        if len(self._buffer) == HEADER_SIZE - 1 and not self.has_more:
+            self._buffer = b""
+        return events
+
+
+def ends_a_later_stream(data: bytes) -> None:
+    """Mix up two streams of a session."""
+    sessions.talk_on_a_line(data, EndsALaterStream)
+
+
+def loses_a_part(data: bytes) -> None:
+    """Return something else where the bytes come in pieces."""
+    with contextlib.suppress(ProtocolError):
+        sessions.hear_a_peer(data, LosesAPart)
+
+
+def serve() -> Generator[Ask, bytes, bytes]:
+    """Be the server of a small protocol: a password, and then a version and a host."""
+    yield Ask(b"", len(HELLO))
+    said = yield Ask(b"+", len(PASSWORD))
+    if said != PASSWORD:
+        raise ProtocolError("a wrong password")
+    version, kind = yield Ask(b"+", 2)
+    if version != VERSION or kind not in (IPV4, NAME):
+        raise ProtocolError("a request of another kind")
+    length = 4
+    if kind == NAME:
+        (length,) = yield Ask(b"", 1)
+    host = yield Ask(b"", length)
+    yield Ask(WELCOME, 0)
+    return host
+
+
+class Door(ports.Port):
+    """Lets everybody in who knows the password, and asks for a host."""
+
+    good = REQUESTS[1]
+    welcome = b"!"
 
     def listen(self, called: ports.Said) -> AbstractContextManager[object]:
-        """Make the server's block."""
-        self._callback = Callback(self._loop, self.accept, called)
+        """Create the server's block."""
+        self._callback = LoopbackServer(self._loop, self.accept, called)
         return self._callback
 
     def accept(self) -> Generator[Ask, bytes, object]:
-        """Make the server's side of a handshake."""
-        return socks5_server.accept(user=USER, password=PASSWORD)
+        """Create the server's side of a handshake."""
+        return serve()
 
     @property
     def address(self) -> Address:
@@ -129,65 +188,61 @@ class Proxy(ports.Port):
         return self._callback.address
 
     def prove(self) -> Generator[Ask, bytes, None]:
-        """Know the password (RFC 1929)."""
-        yield Ask(SOCKS5_PROOF[:3], 2)
-        yield Ask(SOCKS5_PROOF[3:], 2)
+        """Know the password."""
+        yield Ask(HELLO, 1)
+        yield Ask(PASSWORD, 1)
 
     def expect(self, said: bytes, heard: bytes) -> Call:
-        """Tell how it must go."""
-        handshake = socks5_server.accept(user=USER, password=PASSWORD)
-        return call_in_pieces(handshake, [said])
+        """Return how it must go."""
+        return call_in_pieces(serve(), [said])
 
 
-class LetsAnErrorOut(Proxy):
+class LetsAnErrorOut(Door):
     """Trips over a version."""
 
     def accept(self) -> Generator[Ask, bytes, object]:
-        """Make the server's side of a handshake."""
+        """Create the server's side of a handshake."""
         real = super().accept()
-        answer = yield next(real)
-        if answer[0] == 4:
+        said = yield next(real)
+        said = yield real.send(said)
+        said = yield real.send(said)
+        if said[0] == 4:
             raise KeyError("planted")
         try:
             while True:
-                answer = yield real.send(answer)
+                said = yield real.send(said)
         except StopIteration as end:
             return end.value
 
 
-class LetsAnybodyIn(Proxy):
-    """Takes any user name of a certain length for the right one."""
+class LetsAnybodyIn(Door):
+    """Lets in who knows no password, or asks wrongly."""
 
     def accept(self) -> Generator[Ask, bytes, object]:
-        """Make the server's side of a handshake."""
-        real = super().accept()
-        answer = next(real)
-        with contextlib.suppress(StopIteration):
-            while True:
-                said = yield answer
-                if len(said) == len(PASSWORD):
-                    said = PASSWORD
-                answer = real.send(said)
-        return Address("a.example", 80)
+        """Create the server's side of a handshake."""
+        try:
+            return (yield from super().accept())
+        except ProtocolError:
+            return b""
 
 
-class ReadsTooMuch(Proxy):
+class ReadsTooMuch(Door):
     """Takes the tunnel's first byte for its own."""
 
     def accept(self) -> Generator[Ask, bytes, object]:
-        """Make the server's side of a handshake."""
-        address = yield from super().accept()
+        """Create the server's side of a handshake."""
+        host = yield from super().accept()
         yield Ask(b"", 1)
-        return address
+        return host
 
 
-class GoesDeaf(Proxy):
-    """Serves nobody any more once it has met somebody who asks for no IPv4 address."""
+class GoesDeaf(Door):
+    """Serves nobody any more once it has met somebody who asks wrongly."""
 
     is_deaf = False
 
     def accept(self) -> Generator[Ask, bytes, object]:
-        """Make the server's side of a handshake."""
+        """Create the server's side of a handshake."""
         if self.is_deaf:
             raise ProtocolError("planted")
         try:
@@ -207,6 +262,8 @@ TARGETS = (
             *(keeps_inputs, keeps_descriptors, ends_the_process),
         )
     ),
+    parser("planted.ends_a_later_stream", ends_a_later_stream, (), LINES),
+    parser("planted.loses_a_part", loses_a_part, (), [b"\0\x80\0"]),
     *(
         ports.target(f"planted.{port.__name__}", port, REQUESTS)
         for port in (LetsAnErrorOut, LetsAnybodyIn, ReadsTooMuch, GoesDeaf)

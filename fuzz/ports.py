@@ -13,26 +13,24 @@ import contextlib
 import hmac
 import os
 import socket
+import tempfile
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, NamedTuple
 
 from fuzz.target import KIB, Target
-from pt_bridge import own_options
-from pt_bridge.callback import MAX_CALLERS
-from pt_bridge.config import HELD_NAME_LENGTH
-from pt_bridge.connection import prepare, reset
-from pt_bridge.orport import OrPort
-from pt_bridge.protocol import extorport, socks5_server
-from pt_bridge.protocol.address import Address
-from pt_bridge.protocol.socks5 import Ask
-from pt_bridge.socks_proxy import SocksProxy
-from tests.protocol.calls import Call, call_in_pieces
+from pt_bridge.listen.loopback_server import MAX_CALLERS
+from pt_bridge.net.sockets import prepare, reset
+from pt_bridge.protocol import ext_orport
+from pt_bridge.protocol.handshake import Ask
+from pt_bridge.pt.ext_orport import OrPort
+from tests.support.calls import Call, call_in_pieces
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Sequence
     from contextlib import AbstractContextManager
 
     from fuzz.target import Read
+    from pt_bridge.protocol.address import Address
 
     Said = Callable[[socket.socket, object], None]
 
@@ -41,8 +39,6 @@ MOST_CALLS = 6
 # More than the server keeps; all of them say the same. The first call may be theirs.
 CROWD = MAX_CALLERS + 10
 IN_CROWD, CROWD_BITS = 0b1110_0000, 0b1110_1100
-# Stands for a name that is expected, where there are such.
-NAME = b"%NAME%"
 # What each side of a call may cost while it goes on (bytes).
 MOST_HELD = 2 * CROWD * 8 * KIB
 # Calls take longer than parsing does.
@@ -104,7 +100,7 @@ def plans(data: bytes) -> list[Plan]:
 
 
 def corpus(requests: Sequence[bytes]) -> list[bytes]:
-    """Make inputs to begin with, of what callers say who have proven who they are."""
+    """Return inputs to begin with: what callers say who have authenticated."""
     calls = [Plan(request + PAYLOAD) for request in requests]
     calls += [Plan(request, proves=False) for request in requests]
     calls += [Plan(requests[0], pieces=1), Plan(requests[0], ending=RESETS)]
@@ -134,13 +130,11 @@ class Port(ABC):
         self._hanging: list[socket.socket] = []
         # Whether there are more callers than the server keeps.
         self._is_crowded = False
-        # What callers were expected by, where they are.
-        self._names: set[str] = set()
         self._idle = 0
 
     @abstractmethod
     def listen(self, called: Said) -> AbstractContextManager[object]:
-        """Make the server's block."""
+        """Create the server's block."""
 
     @property
     @abstractmethod
@@ -149,15 +143,11 @@ class Port(ABC):
 
     @abstractmethod
     def prove(self) -> Generator[Ask, bytes, None]:
-        """Be the PT as far as its proof goes."""
+        """Authenticate as the PT."""
 
     @abstractmethod
     def expect(self, said: bytes, heard: bytes) -> Call:
         """Tell how a call must go, of which all was said and perhaps not all heard."""
-
-    def expecting(self, script: bytes) -> AbstractContextManager[bytes]:
-        """Make the block in which a call is expected; it gives what the caller says."""
-        return contextlib.nullcontext(script)
 
     @contextlib.contextmanager
     def serving(self) -> Iterator[Read]:
@@ -215,7 +205,6 @@ class Port(ABC):
                 reset(sock)
             self._hanging.clear()
             self._inside.clear()
-            self._names.clear()
         await self._let_go()
 
     async def _let_go(self) -> None:
@@ -227,16 +216,15 @@ class Port(ABC):
             await asyncio.sleep(0 if turns < LET_GO_TURNS else LET_GO_INTERVAL)
 
     async def _call(self, plan: Plan) -> Call:
-        """Call, and see that it goes as it must; give how that is."""
+        """Call, and see that it goes as it must; return how that is."""
         caller = Caller(self._loop)
         try:
-            with self.expecting(plan.script) as script:
-                await caller.connect(self.address)
-                if plan.proves:
-                    await caller.follow(self.prove())
-                await caller.say(script, plan.pieces)
-                if plan.ending == READS:
-                    await caller.read_to_end()
+            await caller.connect(self.address)
+            if plan.proves:
+                await caller.follow(self.prove())
+            await caller.say(plan.script, plan.pieces)
+            if plan.ending == READS:
+                await caller.read_to_end()
             expected = self.expect(bytes(caller.said), bytes(caller.heard))
             await self._check(caller, expected, is_whole=plan.ending == READS)
         except BaseException:
@@ -251,7 +239,7 @@ class Port(ABC):
         return expected
 
     async def _check(self, caller: Caller, expected: Call, *, is_whole: bool) -> None:
-        """Hold what came of a call against what must.
+        """Compare what came of a call with what must.
 
         Args:
             caller: who called.
@@ -322,7 +310,7 @@ class Caller:
                 ask = handshake.send(bytes(self.heard[start:]))
 
     async def say(self, script: bytes, size: int) -> None:
-        """Say something, so many bytes at a time."""
+        """Send something, so many bytes at a time."""
         size = size or len(script)
         with contextlib.suppress(OSError):  # it does not listen any more
             for _ in range(MOST_PIECES):
@@ -340,7 +328,7 @@ class Caller:
             await self._loop.sock_sendall(self.sock, data)
 
     async def read_to_end(self) -> None:
-        """Say that this was all, and hear the rest."""
+        """Half-close, and read the rest."""
         try:
             self.sock.shutdown(socket.SHUT_WR)
             while data := await self._loop.sock_recv(self.sock, READ_SIZE):
@@ -363,14 +351,16 @@ def _descriptors() -> int:
 class ExtendedOrPort(Port):
     """`orport.OrPort`."""
 
-    good = extorport.HEAD.pack(extorport.DONE, 0)
-    welcome = extorport.OKAY
+    good = ext_orport.HEAD.pack(ext_orport.DONE, 0)
+    welcome = ext_orport.OKAY
 
     def listen(self, called: Said) -> AbstractContextManager[object]:
-        """Make the server's block."""
-        self._orport = OrPort(self._loop, called, patience=PATIENCE)
+        """Create the server's block."""
+        self._orport = OrPort(
+            self._loop, called, make_folder=tempfile.mkdtemp, patience=PATIENCE
+        )
         content = os.pread(self._orport.cookie_file, 64, 0)
-        self._cookie = content.removeprefix(extorport.COOKIE_HEADER)
+        self._cookie = content.removeprefix(ext_orport.COOKIE_HEADER)
         return self._orport
 
     @property
@@ -380,77 +370,27 @@ class ExtendedOrPort(Port):
 
     def prove(self) -> Generator[Ask, bytes, None]:
         """Know the cookie (ext-orport-spec 2.1)."""
-        yield Ask(b"", len(extorport.AUTHENTICATION_TYPES))
-        ours = bytes(extorport.NONCE_LENGTH)
+        yield Ask(b"", len(ext_orport.AUTHENTICATION_TYPES))
+        ours = bytes(ext_orport.NONCE_LENGTH)
         answer = yield Ask(
-            extorport.SAFE_COOKIE + ours, extorport.HASH_LENGTH + extorport.NONCE_LENGTH
+            ext_orport.SAFE_COOKIE + ours,
+            ext_orport.HASH_LENGTH + ext_orport.NONCE_LENGTH,
         )
-        nonces = ours + answer[extorport.HASH_LENGTH :]
-        words = extorport.FROM_CLIENT + nonces
+        nonces = ours + answer[ext_orport.HASH_LENGTH :]
+        words = ext_orport.FROM_CLIENT + nonces
         yield Ask(hmac.digest(self._cookie, words, "sha256"), 1)
 
     def expect(self, said: bytes, heard: bytes) -> Call:
-        """Tell how it must go with the nonce that the server chose."""
-        start = len(extorport.AUTHENTICATION_TYPES) + extorport.HASH_LENGTH
-        nonce = heard[start : start + extorport.NONCE_LENGTH]
-        nonce = nonce.ljust(extorport.NONCE_LENGTH, b"\0")
-        handshake = extorport.accept(cookie=self._cookie, nonce=nonce)
+        """Return how it must go with the nonce that the server chose."""
+        start = len(ext_orport.AUTHENTICATION_TYPES) + ext_orport.HASH_LENGTH
+        nonce = heard[start : start + ext_orport.NONCE_LENGTH]
+        nonce = nonce.ljust(ext_orport.NONCE_LENGTH, b"\0")
+        handshake = ext_orport.accept(cookie=self._cookie, nonce=nonce)
         return call_in_pieces(handshake, [said])
 
 
-class Socks5Proxy(Port):
-    """`socks_proxy.SocksProxy`: each call that asks for a name is expected by it."""
-
-    good = b"\5\1\0\3" + bytes([HELD_NAME_LENGTH]) + NAME + b"\0\x50"
-    welcome = socks5_server.REPLY_SUCCEEDED
-
-    def listen(self, called: Said) -> AbstractContextManager[object]:
-        """Make the server's block."""
-        self._say_called = called
-        self._proxy = SocksProxy(self._loop, patience=PATIENCE)
-        url = own_options.proxy({"upstream-proxy": self._proxy.url}, own_options.PLAIN)
-        assert url is not None
-        self._address = url.address
-        return self._proxy
-
-    @property
-    def address(self) -> Address:
-        """Where it listens."""
-        return self._address
-
-    @contextlib.contextmanager
-    def expecting(self, script: bytes) -> Iterator[bytes]:
-        """Expect a name, and put it where the caller says one."""
-        if NAME not in script:
-            yield script
-            return
-        with self._proxy.expect(lambda sock: self._say_called(sock, name)) as name:
-            self._names.add(name)
-            yield script.replace(NAME, name.encode("ascii"))
-
-    def prove(self) -> Generator[Ask, bytes, None]:
-        """Know the user name and the password (RFC 1929)."""
-        user, password = (word.encode("ascii") for word in self._proxy.credentials)
-        yield Ask(b"\5\1\2", 2)
-        head, middle = bytes([1, len(user)]), bytes([len(password)])
-        yield Ask(head + user + middle + password, 2)
-
-    def expect(self, said: bytes, heard: bytes) -> Call:
-        """Tell how it must go: only who asks for a name that is expected is let in."""
-        user, password = (word.encode("ascii") for word in self._proxy.credentials)
-        call = call_in_pieces(
-            socks5_server.accept(user=user, password=password), [said]
-        )
-        if not isinstance(call.result, Address):
-            return call
-        if call.result.host in self._names:
-            return call._replace(result=call.result.host)
-        refusal = (len(said), socks5_server.REPLY_NOT_ALLOWED)
-        return call._replace(heard=[*call.heard, refusal], result=None)
-
-
 def target(name: str, port: type[Port], requests: Sequence[bytes]) -> Target:
-    """Make a target of a server.
+    """Create a target of a server.
 
     Args:
         name: the target's.

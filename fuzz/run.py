@@ -36,7 +36,7 @@ MAX_LENGTH = 4096
 # What atheris may wait for a target that waits for something itself, and what all may
 # take beyond its time (seconds).
 STILL_LIMIT = 60
-BEYOND = 120.0
+BEYOND = 300.0
 # How much longer than it should a busy machine may take.
 BUSY = 20
 MOST_OF_LOG = 5
@@ -67,25 +67,41 @@ class Outcome(NamedTuple):
     trace: str = ""
 
 
+class Least(NamedTuple):
+    """How much a target gets at least.
+
+    Attributes:
+        seconds: of the processor's time.
+        inputs: how many, even where they take longer than that.
+    """
+
+    seconds: float
+    inputs: int = 0
+
+
 class Run:
     """Inputs for one target, for some time."""
 
     def __init__(
-        self, target: Target, seconds: float, seed: int, folder: Path, pipe: Connection
+        self, target: Target, least: Least, seed: int, folder: Path, pipe: Connection
     ) -> None:
         """Prepare it.
 
         Args:
             target: what is fuzzed.
-            seconds: for how long, of the processor's time.
+            least: for how long, and with how many inputs.
             seed: what the inputs are made from, beside the corpus.
             folder: an empty one.
             pipe: where the outcome goes.
         """
         self._target = target
+        self._look = least.seconds * LOOKING
         # Of the processor's: a machine that is busy does not make the search shorter.
-        self._end = time.process_time() + seconds
-        self._end_of_fuzzing = self._end - seconds * LOOKING
+        self._end_of_fuzzing = time.process_time() + least.seconds - self._look
+        # atheris begins with the corpus.
+        self._least_inputs = (
+            max(least.inputs, len(target.corpus)) if least.inputs else 0
+        )
         self._rng = random.Random(f"{target.name}, seed {seed}")  # noqa: S311
         self._seed = seed
         self._folder = folder
@@ -123,7 +139,10 @@ class Run:
 
     def _take(self, data: bytes) -> None:
         try:
-            if time.process_time() < self._end_of_fuzzing:
+            if (
+                time.process_time() < self._end_of_fuzzing
+                or self._examiner.inputs < self._least_inputs
+            ):
                 self._examiner.examine(data)
                 return
             self._look_closely()
@@ -133,10 +152,11 @@ class Run:
 
     def _look_closely(self) -> None:
         signal.setitimer(signal.ITIMER_REAL, 0)  # atheris's, for one input
+        end = time.process_time() + self._look
         paths = sorted(self._corpus.iterdir())
         self._rng.shuffle(paths)
         for path in paths:
-            if time.process_time() >= self._end and self._looked_at:
+            if time.process_time() >= end and self._looked_at:
                 return
             data = path.read_bytes()
             (self._folder / "looked-at").write_bytes(data)
@@ -159,7 +179,7 @@ class Run:
 
 
 def _trace(find: Find) -> str:
-    """Say where it was, if an error tells."""
+    """Return a sentence that says where it was, if an error tells."""
     cause = find.__cause__
     return "" if cause is None else "".join(traceback.format_exception(cause))
 
@@ -169,25 +189,25 @@ def _entry(word: bytes) -> str:
     return '"' + "".join(f"\\x{byte:02x}" for byte in word) + '"\n'
 
 
-def fuzz(target: Target, *, seconds: float, seed: int, folder: Path) -> Outcome:
+def fuzz(target: Target, least: Least, *, seed: int, folder: Path) -> Outcome:
     """Run a target in a process of its own, and give what came of it.
 
     Args:
         target: what is fuzzed.
-        seconds: for how long, of the processor's time.
+        least: for how long, and with how many inputs.
         seed: what the inputs are made from.
         folder: an empty one.
     """
     processes = multiprocessing.get_context("fork")
     ours, theirs = processes.Pipe(duplex=False)
     child = processes.Process(
-        target=_child, args=(target, seconds, seed, folder, theirs), daemon=True
+        target=_child, args=(target, least, seed, folder, theirs), daemon=True
     )
     child.start()
     theirs.close()
     with ours:
         try:
-            if ours.poll(BUSY * seconds + BEYOND):
+            if ours.poll(BUSY * least.seconds + BEYOND):
                 outcome: Outcome = ours.recv()
                 return outcome
             what = "did not come back"
@@ -202,17 +222,17 @@ def fuzz(target: Target, *, seconds: float, seed: int, folder: Path) -> Outcome:
 
 
 def _child(
-    target: Target, seconds: float, seed: int, folder: Path, pipe: Connection
+    target: Target, least: Least, seed: int, folder: Path, pipe: Connection
 ) -> NoReturn:
     sys.stdout.flush()
     with (folder / "log").open("wb") as log:
         os.dup2(log.fileno(), 1)
         os.dup2(log.fileno(), 2)
-    Run(target, seconds, seed, folder, pipe).go()
+    Run(target, least, seed, folder, pipe).go()
 
 
 def _last(folder: Path) -> bytes:
-    """Give the input that a process ended with."""
+    """Return the input that a process ended with."""
     for pattern in ("looked-at", "fatal-*"):
         for path in folder.glob(pattern):
             with contextlib.suppress(OSError):
@@ -221,7 +241,7 @@ def _last(folder: Path) -> bytes:
 
 
 def repeat(target: Target, data: bytes) -> Outcome:
-    """Give a target one input, in this process, and look closely."""
+    """Return a target one input, in this process, and look closely."""
     with target.opened() as read, limits():
         examiner = Examiner(target, read)
         try:

@@ -60,7 +60,7 @@ def parser(
     longest: int = LONGEST,
     shares: int = 1,
 ) -> Target:
-    """Make a target of a function that keeps nothing from one input to the next."""
+    """Create a target of a function that keeps nothing from one input to the next."""
     return Target(
         *(name, lambda: contextlib.nullcontext(read), may_raise, corpus),
         words=words,

@@ -7,11 +7,11 @@ merely broken.
 
 from __future__ import annotations
 
+import random
 from typing import TYPE_CHECKING
 
-from fuzz import parsers, ports
+from fuzz import operator_files, parsers, ports, sessions, tor_callers
 from fuzz.target import KIB, parser
-from pt_bridge.config import HOST_OPTIONS
 from pt_bridge.errors import (
     ConfigError,
     OptionsError,
@@ -20,10 +20,26 @@ from pt_bridge.errors import (
     TransportError,
     UsageError,
 )
-from pt_bridge.own_options import HOLDS, LOG_LEVELS, OPTIONS, PROXY_SCHEMES
-from pt_bridge.protocol.messages import MAX_LINE
-from pt_bridge.protocol.ss_config import ALIASES, KEYS
-from pt_bridge.transports import TRANSPORTS
+from pt_bridge.formats.server_list import ALIASES, OWNERS
+from pt_bridge.formats.ss_config import KEYS
+from pt_bridge.options.config import SHADOWSOCKS_OPTIONS
+from pt_bridge.options.option_values import LOG_LEVELS, ONLY
+from pt_bridge.options.option_values import SESSIONS as SESSION_VALUES
+from pt_bridge.options.own_options import OPTIONS
+from pt_bridge.options.transports import TRANSPORTS
+from pt_bridge.options.upstream_proxy import PROXY_SCHEMES
+from pt_bridge.protocol.address import Address
+from pt_bridge.protocol.ext_orport import OKAY
+from pt_bridge.protocol.frames import (
+    MAGIC,
+    MAX_DATA,
+    PREFACE,
+    data_frame,
+    data_header,
+)
+from pt_bridge.protocol.proxy_protocol import serialize
+from pt_bridge.protocol.pt_messages import MAX_LINE
+from tests.support import session_states
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
@@ -38,11 +54,6 @@ PAIRS = [
     b"url\nhttps://e.example/p?a=b;c\\d\nserver\n\nk=\\;:\n\n",
     b"",
 ]
-SOCKS5_REQUESTS = [
-    b"\5\1\0\1\x7f\0\0\1\0\x50",
-    b"\5\1\0\4" + bytes(18),
-    b"\5\1\0\3\x09a.example\0\x50",
-]
 EXTORPORT_COMMANDS = [
     b"\0\1\0\x0d127.0.0.1:808\0\2\0\5obfs4\0\0\0\0",
     b"\0\2\0\4meek\0\1\0\x08[::1]:80\1\0\0\1x\0\0\0\2xx",
@@ -56,7 +67,7 @@ SESSIONS = [
 ]
 BRIDGE_LINE = (
     b"Bridge obfs4 192.0.2.1:8388 0BAC39417268B96B9F514E7F63FA6FBA1A788955 "
-    b"cert=A iat-mode=0"
+    b"cert=" + b"A" * 70 + b" iat-mode=0"
 )
 LINKS = [
     b"ss://YWVzLTEyOC1nY206dGVzdA@192.0.2.1:8388/?plugin=pt-bridge%3Btransport%3Dt#x",
@@ -67,8 +78,21 @@ CONFIGURATION = (
     b'{"server": ["::1"], "server_port": 8388, "method": "none", "password": "\\u00fc"'
     b', "plugin": "pt-bridge", "plugin_opts": "transport=t;a=b\\\\;c", "x": [1, null]}'
 )
+PASTED = (
+    b"Your bridges:\n1. Bridge obfs3 192.0.2.1:1 \\\n a=b # c\n['ss://a@b:1#x']\n"
+    b'user_pref("a", "obfs4 [::1]:1 cert=A");'
+)
+COMMAND = (
+    b"$ sudo ss-local -s 192.0.2.1 -p8388 -k 'p w' --plugin pt-bridge "
+    b'--plugin-opts "transport=obfs3" --acl /x &'
+)
+OTHER_CONFIGURATIONS = [
+    b'{"configs": [{"server": "a", "server_port": 1}], "localPort": 1080}',
+    b'{"outbounds": [{"protocol": "shadowsocks", "settings": {"servers": [{}]}}]}',
+    b'{"proxies": [{"type": "ss", "cipher": "none", "plugin-opts": {}}]}',
+]
 CLIENT_OPTIONS = (
-    b"transport=t;linger=1.5;idle=2;k=v;state=s;exec=lyrebird;__android_vpn=;"
+    b"transport=t;session=1;linger=1.5;idle=2;k=v;state=s;exec=lyrebird;__android_vpn=;"
     b"upstream-proxy=socks5://u:p@[::1]:1080"
 )
 TORRCS = [
@@ -82,21 +106,58 @@ PT_CONFIG = (
 )
 SERVER_OPTIONS = (
     b"server;transport=webtunnel;url=https://e/p?a=b;loglevel=error;logfile=a/b;"
-    b"hold=none;restarts=0;start-timeout=5;arg-x="
+    b"session=only;front=yes;restarts=0;start-timeout=5;arg-x="
 )
 
+PREFACES = [PREFACE, MAGIC[:7], MAGIC + b"\2", b"GET / HTTP/1.1"]
+# What a peer may say in the first stream and the second, whatever has been said before.
+FRAMES = [each(number) for each in session_states.FRAMES.values() for number in (1, 2)]
+FRAMES += [data_header(MAX_DATA), data_frame(b"abc"), b"\x80\0\2\0"]
+# The first byte is the state's number in the table.
+PEERS = [
+    bytes([number]) + session_states.FRAMES[name](number_of_stream)
+    for number, (_, script, row) in enumerate(session_states.STATES)
+    for number_of_stream in (script.count("OPEN"),)
+    for name, meaning in zip(session_states.COLUMNS, row.split(), strict=True)
+    if meaning == "x"
+]
+# Choices of two machines on a line, made at random once and for all.
+LINES = [random.Random(seed).randbytes(300 + 60 * seed) for seed in range(20)]  # noqa: S311
+
+TUNNELS = [
+    (
+        b"[[server]]\nname = 'a'\nlisten = ['0.0.0.0:443', '[::]:443']\n"
+        b"service = '127.0.0.1:8388'\ntransport = 'obfs4'\nfront = true"
+    ),
+    (
+        b"[[client]]\nname = 'b'\nlisten = '127.0.0.1:1'\nserver = '192.0.2.1:2'\n"
+        b"plugin-opts = 'transport=obfs4'\narguments = {cert = 'x', iat-mode = 1}"
+    ),
+    (
+        b"[log]\nlevel = 'debug'\nunsafe = true\n[metrics]\nlisten = '127.0.0.1:9100'\n"
+        b"[[client]]\nname = 'c'\nlisten = '127.0.0.1:1'\nserver = 'a|b:2'"
+    ),
+]
+PROXY_HEADERS = [
+    serialize(source, Address("192.0.2.9", 443)) + b"behind"
+    for source in (Address("192.0.2.1", 5), Address("2001:db8::1", 6), None)
+]
 CONFIG_WORDS = [
     word.encode("ascii")
     for word in (
-        *HOST_OPTIONS,
+        *SHADOWSOCKS_OPTIONS,
         *OPTIONS,
-        *HOLDS,
+        *SESSION_VALUES,
+        ONLY,
         *LOG_LEVELS,
         *PROXY_SCHEMES,
         *TRANSPORTS,
     )
 ]
-JSON_WORDS = [word.encode("ascii") for word in (*KEYS, *ALIASES, "servers")]
+JSON_WORDS = [
+    word.encode("ascii")
+    for word in (*KEYS, *ALIASES, *OWNERS, "servers", "type", "settings", "plugin-opts")
+]
 JSON_WORDS += [b"null", b"true", b"1e999", b"NaN", b"\\ud800", b"\\u0000"]
 
 PARSERS = (
@@ -131,13 +192,13 @@ PARSERS = (
         [b"127.0.0.1:19999", b"[::1]:8388"],
     ),
     parser(
-        "args.decode_server",
+        "pt_args.decode_server",
         parsers.read_server_arguments,
         (ProtocolError,),
         [b"cert=AAAA,iat-mode=0", rb"k\=1=v\,2,url=https://e/?a\=b", b"", b"a=,b=\\x"],
     ),
     parser(
-        "args.encode_client", parsers.write_client_arguments, (ProtocolError,), PAIRS
+        "pt_args.encode_client", parsers.write_client_arguments, (ProtocolError,), PAIRS
     ),
     parser("backoff.Backoff", parsers.back_off, (), [b"\x05\0\0\x3d\xff\0\1\2\3"]),
     parser(
@@ -156,17 +217,13 @@ PARSERS = (
         [b"obfs4\n192.0.2.1:1\n" + bytes(20).hex().encode() + b"\ncert\nA=\nb\n"],
     ),
     parser(
-        "closing.Closing",
-        parsers.close,
-        (),
-        [bytes([0, 1, 4, 6]), bytes([16, 1, 3, 4, 7, 2, 5])],
-    ),
-    parser(
         "config.Config",
         parsers.configure,
         (ConfigError,),
         [
-            b"192.0.2.1\n8388\n127.0.0.1\n1984\ntransport=obfs4;cert=A;iat-mode=0",
+            b"192.0.2.1\n8388\n127.0.0.1\n1984\ntransport=obfs4;cert="
+            + b"A" * 70
+            + b";iat-mode=0",
             b"a.example|::1\n1\n::1\n2\n" + CLIENT_OPTIONS,
             b"0.0.0.0|::\n1\n::1\n2\n" + SERVER_OPTIONS,
             b"192.0.2.1\n8388\n127.0.0.1\n1984\nidle=1;bridge=" + BRIDGE_LINE,
@@ -187,7 +244,7 @@ PARSERS = (
         [b"127.0.0.1:1984 192.0.2.1:8388", b"[::1]:1 a.example|[::1]:2"],
     ),
     parser(
-        "environment.server",
+        "pt_environment.server",
         parsers.make_environments,
         (),
         [
@@ -196,24 +253,85 @@ PARSERS = (
         ],
     ),
     parser(
-        "extorport.accept",
+        "excerpts.bridge_lines and links",
+        parsers.find_excerpts,
+        (),
+        [BRIDGE_LINE, *LINKS, b"SMETHOD obfs4 0.0.0.0:1 ARGS:a=b,c=d", PASTED],
+    ),
+    parser(
+        "ext_orport.accept",
         parsers.extorport_accepted,
         (ProtocolError,),
         [parsers.KNOWS_THE_COOKIE + commands for commands in EXTORPORT_COMMANDS],
     ),
     parser(
-        "extorport.accept, the commands",
+        "ext_orport.accept, the commands",
         parsers.extorport_accepted_with_the_cookie,
         (ProtocolError,),
         EXTORPORT_COMMANDS,
     ),
     parser(
-        "forms.read",
-        parsers.convert,
+        "geoip.Countries",
+        operator_files.read_countries,
+        (ProtocolError,),
+        [
+            b"# x\n16777216,16777471,AU\n3221225472,4294967295,??\n",
+            b"2001:200::,2001:200:ffff::,JP\n2001:db8::,2001:db8::2,XX",
+        ],
+    ),
+    parser(
+        "ip_ranges.parse_networks",
+        operator_files.read_networks,
+        (ProtocolError,),
+        [b"192.0.2.0/24 # x\n\n2001:db8::/32\r\n::ffff:1.2.3.4\n", b"# none"],
+    ),
+    parser(
+        "tunnels_file.read",
+        operator_files.read_tunnels,
+        (OwnerFileError,),
+        TUNNELS,
+    ),
+    parser(
+        "proxy_protocol.parse",
+        operator_files.read_proxy_header,
+        (ProtocolError,),
+        [*PROXY_HEADERS, b"PROXY TCP6 ::1 ::2 1 2\r\n", b"PROXY UNKNOWN\r\n"],
+    ),
+    parser(
+        "ext_orport.announce",
+        tor_callers.extorport_announced,
+        (ProtocolError,),
+        [tor_callers.KNOWN_BY_TOR + OKAY, tor_callers.KNOWN_BY_TOR + b"\x10\0\0\1x"],
+    ),
+    parser(
+        "ext_orport.announce, the answer",
+        tor_callers.extorport_announced_to_tor,
+        (ProtocolError,),
+        [OKAY, b"\x10\0\0\1x"],
+    ),
+    parser(
+        "foreign.name_of and schemes",
+        parsers.name_what_is_foreign,
+        (),
+        [b"ssr://x vmess://y", b"bridge:obfs4+1", b"CMETHOD a b", b"h = ss, a", PASTED],
+    ),
+    parser(
+        "convert.read",
+        parsers.convert_forms,
         (OptionsError,),
-        [*LINKS[:2], CONFIGURATION, BRIDGE_LINE, CLIENT_OPTIONS, SERVER_OPTIONS],
+        [
+            *(*LINKS[:2], CONFIGURATION, BRIDGE_LINE, CLIENT_OPTIONS, SERVER_OPTIONS),
+            *(COMMAND, OTHER_CONFIGURATIONS[0]),
+        ],
         words=CONFIG_WORDS,
         longest=8 * KIB,  # for it is read some ten times
+    ),
+    parser("frames.recognise", sessions.recognise_pieces, (), PREFACES),
+    parser(
+        "host_command.find and parse",
+        parsers.read_host_command,
+        (ProtocolError,),
+        [COMMAND, b"sslocal --server-url ss://x -b [::1]:1 -c y"],
     ),
     parser(
         "http_connect.connect",
@@ -225,26 +343,26 @@ PARSERS = (
         ],
     ),
     parser(
-        "launch.Launch, of a client",
+        "pt_launch.Launch, of a client",
         parsers.launch_a_client,
         (ProtocolError, TransportError),
         SESSIONS,
     ),
     parser(
-        "launch.Launch, of a server",
+        "pt_launch.Launch, of a server",
         parsers.launch_a_server,
         (ProtocolError, TransportError),
         SESSIONS,
     ),
     parser(
-        "messages.LineBuffer",
+        "pt_messages.LineBuffer",
         parsers.read_lines,
         (),
         [b"VERSION 1\r\nCMETHODS DONE\n\nLOG \0\xff\nno end", b"\n\n\n", b"x" * 99],
         longest=MAX_LINE + KIB,
     ),
     parser(
-        "messages.parse",
+        "pt_messages.parse",
         parsers.read_line,
         (ProtocolError,),
         [
@@ -258,7 +376,7 @@ PARSERS = (
         ],
     ),
     parser(
-        "messages.parse_pairs",
+        "pt_messages.parse_pairs",
         parsers.read_pairs,
         (),
         [
@@ -268,7 +386,7 @@ PARSERS = (
         ],
     ),
     parser(
-        "options.parse",
+        "plugin_options.parse",
         parsers.read_options,
         (OptionsError,),
         [
@@ -278,9 +396,9 @@ PARSERS = (
             "__android_vpn=;arg-x=é".encode(),
         ],
     ),
-    parser("options.serialize", parsers.write_options, (), PAIRS),
+    parser("plugin_options.serialize", parsers.write_options, (), PAIRS),
     parser(
-        "pasted.unquoted",
+        "quoting.unquoted",
         parsers.read_pasted,
         (),
         ["\u00a0\u201ea \u00adb\u201d,\n".encode(), b"' \"x\"'", b"y"],
@@ -305,40 +423,90 @@ PARSERS = (
         shares=4,  # it takes milliseconds to learn a secret
     ),
     parser(
-        "socks4.connect",
+        "session.Session, of any peer",
+        sessions.hear_a_peer,
+        (ProtocolError,),
+        PEERS,
+        words=FRAMES,
+        longest=8 * KIB,  # for each byte is read four times, once by itself
+    ),
+    parser(
+        "session.Session, two on a line",
+        sessions.talk_on_a_line,
+        (),
+        LINES,
+        shares=6,  # so that there are 30,000 runs in 10 minutes
+    ),
+    parser(
+        "socks_client.connect_socks4",
         parsers.socks4_with_arguments,
         (ProtocolError,),
         [b"\0\x5a" + bytes(6)],
     ),
     parser(
-        "socks5.connect, with arguments",
+        "socks_client.connect, with arguments",
         parsers.socks5_with_arguments,
         (ProtocolError,),
         [b"\5\2\1\0\5\0\0\1\0\0\0\0\0\0", b"\5\2\1\0\5\0\0\3\x09a.example\0\0"],
     ),
     parser(
-        "socks5.connect, without arguments",
+        "socks_client.connect, without arguments",
         parsers.socks5_without_arguments,
         (ProtocolError,),
         [b"\5\0\5\0\0\4" + bytes(18), b"\5\0\5\0\0\1" + bytes(6)],
     ),
     parser(
-        "socks5_server.accept",
-        parsers.socks5_served,
+        "socks_server.accept",
+        tor_callers.socks5_accepted,
         (ProtocolError,),
-        [parsers.SOCKS5_PROOF + request for request in SOCKS5_REQUESTS],
+        [
+            b"\5\2\0\2\1\6cert=A\1\0\5\1\0\1\xc0\0\2\3\1\xbb",
+            b"\5\1\0\5\1\0\3\x09a.example\1\xbb",
+            b"\5\1\0\5\1\0\4" + bytes(15) + b"\1\1\xbb",
+        ],
     ),
     parser(
-        "socks5_server.accept, the request",
-        parsers.socks5_served_the_user,
+        "socks_server.accept, the arguments",
+        tor_callers.socks5_arguments,
         (ProtocolError,),
-        SOCKS5_REQUESTS,
+        [b"cert=AAAA;iat-mode=0", rb"a\=b=c\;d;e\\f=g=h", b"k=" + b"v" * 300],
     ),
     parser(
-        "socks5_server.accept, of our own client",
-        parsers.socks5_to_ourselves,
+        "json_text.load",
+        parsers.read_json,
         (ProtocolError,),
-        [b"192.0.2.1:80", b"[2001:db8::1]:443", b"a.example:1"],
+        [CONFIGURATION, b"{a: 'b', /* c */ d: [+1, .5, 0x1f,], // e\n}"],
+        words=JSON_WORDS,
+        longest=8 * KIB,  # JSON5 is read slowly, and costs memory
+    ),
+    parser(
+        "markup.without_markup and wrapping",
+        parsers.open_a_wrapping,
+        (),
+        [
+            b"<p>a&amp;b<br/>```x",
+            b"bridge:a%20b",
+            b"ss%3A%2F%2F",
+            b"c3M6Ly94QHk6MSNhYmM",
+        ],
+    ),
+    parser(
+        "server_list.find",
+        parsers.read_server_list,
+        (ProtocolError,),
+        [CONFIGURATION, *OTHER_CONFIGURATIONS],
+        words=JSON_WORDS,
+        longest=8 * KIB,
+    ),
+    parser(
+        "settings.find",
+        parsers.read_settings,
+        (),
+        [
+            b"server: a\nport: 1\n# x",
+            b"option plugin_opts 'a=b'",
+            b"- {server: a, pwd: b}",
+        ],
     ),
     parser(
         "ss_config.parse",
@@ -346,6 +514,12 @@ PARSERS = (
         (ProtocolError,),
         [CONFIGURATION, b'{"servers": [{"address": "a.b", "port": "1"}]}'],
         words=JSON_WORDS,
+    ),
+    parser(
+        "wrapping.inside",
+        parsers.open_a_wrapping,
+        (),
+        [b"bridge:a%20b", b"ss%3A%2F%2F", b"c3M6Ly94QHk6MSNhYmM"],
     ),
     parser("ss_link.parse", parsers.read_ss_link, (ProtocolError,), LINKS),
     parser(
@@ -367,18 +541,11 @@ PARSERS = (
         [PT_CONFIG],
     ),
 )
-# The loopback servers, over real connections: what their callers say.
-PORTS = (
-    ports.target("orport.OrPort", ports.ExtendedOrPort, EXTORPORT_COMMANDS),
-    ports.target(
-        "socks_proxy.SocksProxy",
-        ports.Socks5Proxy,
-        [ports.Socks5Proxy.good, *SOCKS5_REQUESTS],
-    ),
-)
+# What listens on loopback, over real connections: what its callers say.
+PORTS = (ports.target("ext_orport.OrPort", ports.ExtendedOrPort, EXTORPORT_COMMANDS),)
 TARGETS = (*PARSERS, *PORTS)
 
 
 def without(modules: Iterable[str], targets: Collection[Target]) -> set[str]:
-    """Give those of some modules that none of the targets is a way into."""
+    """Return those of some modules that none of the targets is a way into."""
     return set(modules) - {target.module for target in targets}

@@ -1,0 +1,1 @@
+"""A long path: what somebody far away waits for (``scripts/bench --path``)."""
