@@ -323,11 +323,16 @@ class Rig:
 
     async def over_on_client(self) -> None:
         """Wait until the client has ended its one stream."""
-        await turn_until(lambda: not self.client.streams)
+        async with self.ticking():
+            await turn_until(lambda: not self.client.streams)
 
     async def over(self, number: int = 1) -> None:
-        """Wait until both sides have ended so many streams, and not one more."""
-        await turn_until(lambda: set(self.ended.values()) == {number})
+        """Wait until both sides have ended so many streams, and not one more.
+
+        After bulk the last bytes may be waited for together with others, for a while.
+        """
+        async with self.ticking():
+            await turn_until(lambda: set(self.ended.values()) == {number})
         assert not self.client.streams
         assert not self.server.streams
 
