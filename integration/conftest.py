@@ -7,6 +7,7 @@ import os
 from typing import TYPE_CHECKING, TypeVar
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 from integration.support.background import Background
 from integration.support.endpoints import Service
@@ -25,6 +26,14 @@ if TYPE_CHECKING:
 Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
 
 SLOW = {"wrong_cert", "outages", "kills", "left", "tor_network"}
+# The files with tests that use them.
+SLOW_FILES = {
+    "test_errors.py",
+    "test_session_kills.py",
+    "test_session_left.py",
+    "test_session_outages.py",
+    "test_tor.py",
+}
 # They build something in the project's folder, which two cannot do at a time.
 BUILDERS = {"test_package.py", "test_documents.py"}
 
@@ -78,25 +87,36 @@ def _refuse_skip(report: Report, config: pytest.Config) -> Report:
 IS_SHARED = "PYTEST_XDIST_WORKER" in os.environ
 
 
+class FilesTogether(LoadScopeScheduling):  # type: ignore[misc]
+    """Gives a worker a file at a time, and some files together to one worker.
+
+    What a file's tests share is so made once. One worker has all that takes minutes of
+    waiting, which goes on while it runs the tests of the same files that take none; and
+    one has all that builds something in the project's folder.
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        name = nodeid.partition("::")[0].rpartition("/")[2]
+        for group in (SLOW_FILES, BUILDERS):
+            if name in group:
+                return min(group)  # any one name
+        return name
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> FilesTogether:
+    """Say which tests go to the same worker."""
+    return FilesTogether(config, log)
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Judge what takes minutes last: it goes on beside all the others.
 
-    Where workers share the tests, one of them does all that takes minutes, and begins
-    with it; the others take a file at a time.
+    Where workers share the tests, the files with it come first.
     """
-    items.sort(key=_is_slow, reverse=IS_SHARED)
-
-
-def pytest_itemcollected(item: pytest.Item) -> None:
-    """Name the group of tests that one worker runs, one after the other."""
-    if _is_slow(item):
-        name = "slow"
-    elif item.path.name in BUILDERS:
-        name = "build"
-    else:
-        name = item.path.name
-    item.add_marker(pytest.mark.xdist_group(name))
+    items.sort(key=_is_slow)
+    if IS_SHARED:
+        items.sort(key=lambda item: item.path.name not in SLOW_FILES)
 
 
 def _is_slow(item: pytest.Item) -> bool:
@@ -105,7 +125,7 @@ def _is_slow(item: pytest.Item) -> bool:
 
 @pytest.fixture(autouse=True)
 def _slow_ones_begin_first(request: pytest.FixtureRequest) -> None:
-    if IS_SHARED and not _is_slow(request.node):
+    if IS_SHARED and request.node.path.name not in SLOW_FILES:
         return
     used = {
         name

@@ -128,15 +128,19 @@ async def test_its_port_is_waited_for(bench: Bench) -> None:
     plugin.play("await", "plugin")
     async with listening() as (_, remote), asyncio.TaskGroup() as group:
 
+        is_ready = asyncio.Event()
+
         async def start() -> None:
             async with outer(plugin, remote):
-                assert plugin.named("listens")
+                is_ready.set()
 
-        task = group.create_task(start())
+        group.create_task(start())
         await plugin.heard("started")
         await asyncio.sleep(0)
-        assert not task.done()
+        assert not is_ready.is_set()
         plugin.open_gate()
+        await plugin.heard("listens")
+    assert is_ready.is_set()
 
 
 @pytest.mark.parametrize(
