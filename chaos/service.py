@@ -13,7 +13,6 @@ from pt_bridge.net.sockets import NO_LINGER
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from types import TracebackType
 
     Address = tuple[str, int]
 
@@ -108,12 +107,7 @@ class Service:
     def _protocol(self) -> asyncio.StreamReaderProtocol:
         return asyncio.StreamReaderProtocol(Reader(self.seen), self._serve)
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         self._server.close()
         await self._server.wait_closed()
 

@@ -21,7 +21,6 @@ from typing import TYPE_CHECKING
 from bench.processes import Unavailable, find
 
 if TYPE_CHECKING:
-    from types import TracebackType
     from typing import Self
 
 TUN = "/dev/net/tun"
@@ -84,12 +83,7 @@ class LongPath:
             self._stack = stack.pop_all()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Take it down; nothing may run in it any more."""
         self._stack.close()
 

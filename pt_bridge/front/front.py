@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     import asyncio
     import socket
     from collections.abc import Callable, Sequence
-    from types import TracebackType
 
     from pt_bridge.listen.acceptor import CallLater
     from pt_bridge.protocol.address import Address
@@ -122,12 +121,7 @@ class Front:
             self._stack = stack.pop_all()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Close the ports, and reset whatever is open or waits."""
         self.stop_accepting()
         self._stack.close()

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     import asyncio
     import socket
     from collections.abc import Callable
-    from types import TracebackType
 
 # How many are told in one turn of the loop; the others have theirs in between.
 TOLD_AT_ONCE = 64
@@ -40,12 +39,7 @@ class Hangups:
         self._loop.add_reader(self._epoll.fileno(), self._tell)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Stop watching, whatever is still watched."""
         self._loop.remove_reader(self._epoll.fileno())
         self._epoll.close()

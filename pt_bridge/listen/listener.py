@@ -13,7 +13,6 @@ from pt_bridge.net.sockets import is_dead, is_readable, prepare, reset
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable, Sequence
-    from types import TracebackType
 
     from pt_bridge.listen.acceptor import CallLater
 
@@ -98,12 +97,7 @@ class Listener:
             self._accept_more()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:

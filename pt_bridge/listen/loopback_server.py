@@ -25,7 +25,6 @@ from pt_bridge.system.log import logger
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable, Generator
-    from types import TracebackType
 
     from pt_bridge.protocol.handshake import Ask
 
@@ -89,15 +88,10 @@ class LoopbackServer(Generic[T]):
         self._acceptor.accept()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *raised: object) -> None:
         """Close the port, and who is still in a handshake."""
         self._acceptor.close()
-        self._sock_diag.__exit__(kind, error, traceback)
+        self._sock_diag.__exit__(*raised)
         for caller in list(self._callers):
             caller.drop()
 

@@ -15,7 +15,6 @@ import subprocess
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from types import TracebackType
     from typing import Self
 
 CAPABILITIES = "security.capability"  # capabilities(7)
@@ -65,12 +64,7 @@ class Guard:
         )
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """End it, and have it kill nobody."""
         self._shell.kill()
         with contextlib.suppress(subprocess.TimeoutExpired):

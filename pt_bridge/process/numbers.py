@@ -12,7 +12,6 @@ from pt_bridge.system.log import logger
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable
-    from types import TracebackType
     from typing import Self
 
     from pt_bridge.metrics.figures import Figures
@@ -61,12 +60,7 @@ class Numbers:
             await self._begin()
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         """End it."""
         if self._late is not None:
             self._late.cancel()

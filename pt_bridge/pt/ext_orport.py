@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     import asyncio
     import socket
     from collections.abc import Callable, Generator
-    from types import TracebackType
 
     from pt_bridge.protocol.address import Address
     from pt_bridge.protocol.handshake import Ask
@@ -80,15 +79,10 @@ class OrPort:
         self._callback.__enter__()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *raised: object) -> None:
         """Close the port, and forget the cookie."""
         os.close(self.cookie_file)
-        self._callback.__exit__(kind, error, traceback)
+        self._callback.__exit__(*raised)
 
 
 def _unnamed_file(content: bytes) -> tuple[int, str] | None:

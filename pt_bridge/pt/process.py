@@ -26,7 +26,6 @@ from pt_bridge.system.program_output import LastWords, ProgramLog
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-    from types import TracebackType
     from typing import Self
 
 # How long a PT that closed its stdout may take to tell how it ended (seconds).
@@ -84,15 +83,10 @@ class PtProcess(ChildProcess):
         except OSError as error:
             raise executable.explain(self._path, error) from None
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *raised: object) -> None:
         """End the PT."""
         try:
-            await super().__aexit__(kind, error, traceback)
+            await super().__aexit__(*raised)
         finally:
             if self._silence is not None:
                 self._silence.cancel()

@@ -18,7 +18,6 @@ from pt_bridge.relay.pump import CHUNK
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from types import TracebackType
 
 # What a pipe holds, and so the most that one direction of a tunnel holds back while its
 # reader is slow. Measured: 64 KiB is half as fast, 512 KiB takes 1.15 times the CPU; an
@@ -74,12 +73,7 @@ class PipePool:
     def __enter__(self) -> PipePool:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Close the pipes that are not lent."""
         while self._free:
             _close(self._free.pop())

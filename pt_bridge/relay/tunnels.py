@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     import asyncio
     import socket
     from collections.abc import Callable
-    from types import TracebackType
 
     from pt_bridge.options.config import Config
 
@@ -77,12 +76,7 @@ class Tunnels:
         self._stack.enter_context(self._sock_diag)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._stack.close()
 
     def __len__(self) -> int:

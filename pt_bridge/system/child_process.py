@@ -22,7 +22,6 @@ from pt_bridge.system.log import logger
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-    from types import TracebackType
     from typing import Self
 
 READ_SIZE = 64 * 1024
@@ -97,12 +96,7 @@ class ChildProcess:
         self._watch()
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         """End it: ask, wait, kill; then its process group, then reap it."""
         self.terminate()
         try:

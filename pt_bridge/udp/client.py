@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     import asyncio
     import socket
     from collections.abc import Callable
-    from types import TracebackType
 
 # How often to look who has been silent for too long (seconds).
 LOOK_INTERVAL = 15.0
@@ -82,12 +81,7 @@ class UdpClient:
             self.open()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def __len__(self) -> int:
