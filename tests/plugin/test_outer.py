@@ -127,7 +127,6 @@ async def test_its_port_is_waited_for(bench: Bench) -> None:
     plugin = bench.install("obfs-local")
     plugin.play("await", "plugin")
     async with listening() as (_, remote), asyncio.TaskGroup() as group:
-
         is_ready = asyncio.Event()
 
         async def start() -> None:
