@@ -132,13 +132,13 @@ async def test_its_port_is_waited_for(bench: Bench) -> None:
         async def start() -> None:
             async with outer(plugin, remote):
                 is_ready.set()
+                await plugin.heard("listens")  # at the block's end it is killed
 
         group.create_task(start())
         await plugin.heard("started")
         await asyncio.sleep(0)
         assert not is_ready.is_set()
         plugin.open_gate()
-        await plugin.heard("listens")
     assert is_ready.is_set()
 
 
