@@ -312,6 +312,7 @@ class Pool(Sessions):
     def forget(self, stream: AnyStream) -> None:
         """Have nothing to do with a stream any more."""
         if isinstance(stream, Stream):
+            self._dialling.pop(stream, None)
             self._waiting.stop(stream)
             self._redialling.forget(stream)
         super().forget(stream)
@@ -382,9 +383,7 @@ class Pool(Sessions):
             connection.leave()
             return
         for stream in self._dialling:
-            # One that is just over is there still, and has nothing to send again.
-            is_over = stream.kept is None or stream not in self.streams
-            if stream.connection is None and not is_over:
+            if stream.connection is None:
                 self.reused += connection.session.number > 0
                 self._open(connection, stream)
                 return

@@ -21,7 +21,10 @@ class StreamOwner(Protocol):
     """Who is told of a stream's end: a client's `Pool`, a server's `SessionServer`."""
 
     def on_stream_ended(self, stream: Stream) -> None:
-        """Forget a stream whose sockets are not ours any more."""
+        """Forget a stream whose sockets are not ours any more.
+
+        Only after that may its connection be free (`ConnectionOwner.on_free`).
+        """
 
     def on_stream_lost(self, stream: Stream, connection: SessionConnection) -> bool:
         """Take over a stream whose PT connection ended before ACCEPT, or return False.

@@ -394,7 +394,7 @@ class Stream:
             else:
                 reset(sock)
         self.kept = None
-        if self.connection is not None:
-            connection, self.connection = self.connection, None
+        connection, self.connection = self.connection, None
+        self._owner.on_stream_ended(self)  # before its connection is free for others
+        if connection is not None:
             connection.on_stream_over()
-        self._owner.on_stream_ended(self)
