@@ -1,34 +1,28 @@
 """The client's PT connections: ready ones are used again, and lost streams tried again.
 
 A connection whose stream is over carries the next one, one at a time. A stream for
-which none is ready has one made, and takes another that is free before. One whose
-connection ends before the server accepted it is tried on another one with the bytes
-that were kept, under the same id, so that no service gets it twice; where it is not
-accepted in time, on a second one beside the first. While there is no PT it waits.
+which none is ready has one made (`pt_bridge.pool.tries`), and takes another that is
+free before. One whose connection ends before the server accepted it is tried on another
+one with the bytes that were kept, under the same id, so that no service gets it twice.
 """
 
 from __future__ import annotations
 
 import os
-import random
-from functools import partial
 from typing import TYPE_CHECKING
 
-from pt_bridge.errors import ArgumentsRejected, LoginRefused
 from pt_bridge.net.sockets import reset
-from pt_bridge.pool.accept_times import AcceptTimes, wait_before
+from pt_bridge.pool.accept_times import AcceptTimes
 from pt_bridge.pool.detection import Detection, Found
 from pt_bridge.pool.idle_connections import IdleConnections
 from pt_bridge.pool.preconnect import Preconnect
-from pt_bridge.pool.redialling import Redialling
 from pt_bridge.pool.spares import Spares
-from pt_bridge.pool.stream_timers import StreamTimers
+from pt_bridge.pool.tries import MAX_ATTEMPTS, Tries
 from pt_bridge.protocol.frames import ID_SIZE, Cause
 from pt_bridge.session.rival import Rival
 from pt_bridge.session.sessions import Sessions
 from pt_bridge.session.silence import UNANSWERED_LIMIT
 from pt_bridge.session.stream import Stream
-from pt_bridge.system.log import logger
 
 if TYPE_CHECKING:
     import asyncio
@@ -43,8 +37,6 @@ if TYPE_CHECKING:
     from pt_bridge.session.owners import AnyStream
     from pt_bridge.session.sessions import Limits
 
-# How many connections that were made for a stream may end before ACCEPT, or be late.
-MAX_ATTEMPTS = 3
 DEAD = "one that was idle as well was dead"
 
 
@@ -52,7 +44,6 @@ class Pool(Sessions):
     """Carries local connections as streams of a session.
 
     Attributes:
-        is_open: whether there is a PT to dial through.
         tried_again: how often a stream was tried on another connection.
     """
 
@@ -97,28 +88,25 @@ class Pool(Sessions):
                 server may be tried, which cannot know what the first has heard.
         """
         super().__init__(loop, pipes, limits, on_ended)
-        self._dial, self._patience = dial, patience
         self._tell_refusal, self._tell_unaccepted = on_refused, on_unaccepted
         self._tell_late = on_late
         self._pt_is_ending = pt_is_ending
         self._detection = None
         if carry_plain is not None:
-            how = self._place, self.forget, server_of
+            how = self.place, self.forget, server_of
             self._detection = Detection(loop, carry_plain, *how)
         self._idle = IdleConnections()
-        self.is_open, self._is_early = False, is_early
+        self._is_early = is_early
         self._accept_times = AcceptTimes()
         self._spares = Spares(
             *(loop, preconnect or Preconnect(fixed=0)),
             count=self._count,
             dial=dial,
-            keep=self._keep_spare,
+            keep=self.keep_spare,
         )
-        # Those that are dialled for now, and whether beside a connection they have.
-        self._dialling: dict[Stream, bool] = {}
-        # Streams that wait for a PT, or to be dialled for again, and their timers.
-        self._waiting = StreamTimers(loop)
-        self._redialling = Redialling()
+        self._tries = Tries(
+            loop, self, dial, patience=patience, pt_is_ending=pt_is_ending
+        )
         self.tried_again = 0
 
     def carry(self, local: socket.socket) -> None:
@@ -129,37 +117,36 @@ class Pool(Sessions):
         )
         stream.take_local(local)
         self._has_begun(stream)
-        (self._detection.begin if self._detection else self._place)(stream)
+        (self._detection.begin if self._detection else self.place)(stream)
         self._spares.on_began(len(self.streams))
 
     def open(self) -> None:
         """Dial from now on: there is a PT, and who waited for it goes first."""
-        self.is_open = True
-        waiting = [each for each in self._waiting if each not in self._redialling]
-        for stream in waiting:
-            self._waiting.stop(stream)
-            self._place(stream)
+        self._tries.open()
 
     def suspend(self) -> None:
         """Dial no more: the PT has gone. What is whole already still ends well."""
-        self.is_open = False
+        self._tries.is_open = False
         self._spares.stop()
         self._drop_idle("the PT has gone")
 
     def cut(self) -> None:
         """Close everything at once; what is not whole is reset."""
-        self.is_open = False
+        self._tries.stop()
         self._spares.stop()
         if self._detection is not None:
             self._detection.stop()
-        self._waiting.clear()
-        self._redialling.clear()
         super().cut()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether there is a PT to dial through."""
+        return self._tries.is_open
 
     @property
     def number_waiting(self) -> int:
         """How many streams wait for a connection."""
-        return len(self._waiting)
+        return self._tries.number_waiting
 
     @property
     def idle(self) -> int:
@@ -172,49 +159,27 @@ class Pool(Sessions):
         self.reused += connection is not None and connection.session.number > 0
         return connection
 
-    def _place(self, stream: Stream, *, fresh: bool = False) -> None:
-        """Return a stream a connection: one that is ready, or a new one."""
+    def place(self, stream: Stream, *, fresh: bool = False) -> None:
+        """Carry a stream on a connection that is ready, or have one made."""
         connection = None if fresh else self.take_idle()
         if connection is not None:
             self._open(connection, stream)
-        elif not self.is_open:
-            self._redialling.forget(stream)  # else `open` would leave it out
-            self._waiting.start(stream, self._patience, self._give_up)
         else:
-            self._dial_for(stream)
+            self._tries.begin(stream)
 
-    def _dial_for(self, stream: Stream, avoid: object = None) -> None:
-        """Have a connection made for a stream, which may be waiting on one already."""
-        self._dialling[stream] = stream.connection is not None
-        on_dialled = partial(self._on_dialled, stream, self._loop.time())
-        self._dial(stream.local, on_dialled, avoid)
-
-    def _on_dialled(
-        self,
-        stream: Stream,
-        began: float,
-        got: socket.socket | Exception | None,
-        way: object = None,
+    def use(
+        self, stream: Stream, got: socket.socket, way: object, seconds: float
     ) -> None:
-        is_second = self._dialling.pop(stream, False)
-        has_connection = stream.connection is not None
-        if got is None or isinstance(got, Exception):
-            if is_second and has_connection:
-                self._try_beside_later(stream)
-            elif stream in self.streams and not has_connection:
-                self._dial_again(stream, got, began)
-            return
-        self._redialling.forget(stream)
-        is_placed = stream not in self.streams or stream.kept is None
-        if is_placed or (has_connection and not is_second):
-            self._keep_spare(got, way)
-            return
+        """Carry a stream on a connection that was made for it in so many seconds.
+
+        It is a second one where the stream has one already.
+        """
         if self._detection and not self._detection.takes(stream, got, way):
             return
         connection = self._connect(got, is_client=True)
         connection.way = way
         if stream.connection is None:
-            self._open(connection, stream, self._loop.time() - began)
+            self._open(connection, stream, seconds)
         else:
             connection.open(Rival(stream))
 
@@ -228,33 +193,7 @@ class Pool(Sessions):
             limit = late = self._detection.accept_limit(handshake)
         connection.open(stream, limit, late)
 
-    # A second connection beside the first, and those that are made ready.
-
-    def on_late(self, connection: SessionConnection) -> None:
-        """Open a stream that should have been accepted on a second connection, too."""
-        stream = connection.stream
-        if isinstance(stream, Stream):
-            self._drop_idle(DEAD)
-            self._tell_late(connection.way)
-            self._try_beside(stream)
-
-    def _try_beside(self, stream: Stream) -> None:
-        may_try = self.is_open and stream.attempts < MAX_ATTEMPTS
-        is_alone = stream.rival is None and not self._dialling.get(stream, False)
-        is_unaccepted = stream.kept is not None and may_try
-        if not (is_alone and is_unaccepted) or stream.connection is None:
-            return
-        stream.attempts += 1
-        self.tried_again += 1
-        logger.debug("~ a stream is tried on a second connection")
-        if stream in self._dialling:  # it took one that became free before
-            self._dialling[stream] = True
-        else:
-            self._dial_for(stream, avoid=stream.connection.way)
-
-    def _try_beside_later(self, stream: Stream) -> None:
-        wait = wait_before(max(1, stream.attempts), random.random())  # noqa: S311
-        self._waiting.start(stream, wait, self._try_beside)
+    # What tries ask for, and what is made ready.
 
     def _count(self) -> tuple[int, int] | None:
         """Return how many streams are open, and how many connections are ready."""
@@ -262,7 +201,7 @@ class Pool(Sessions):
             return None
         return len(self.streams), len(self._idle)
 
-    def _keep_spare(self, got: socket.socket, way: object) -> None:
+    def keep_spare(self, got: socket.socket, way: object) -> None:
         """Have a connection ready for the next stream."""
         has_session = not self._detection or self._detection.found(way) is Found.SESSION
         if not (self.is_open and has_session):
@@ -274,31 +213,13 @@ class Pool(Sessions):
         if not connection.is_closed:
             self.on_free(connection)
 
-    def _dial_again(
-        self, stream: Stream, error: Exception | None, began: float
-    ) -> None:
-        """Try once more a little later, wait for the next PT, or give the stream up.
+    @property
+    def may_redial(self) -> bool:
+        """Whether a server that could not be reached may be dialled again."""
+        return self._detection is None or not self._detection.knows_nothing
 
-        Args:
-            stream: whose dialling has failed.
-            error: why; None where the PT itself has gone.
-            began: when it did.
-        """
-        if not self.is_open or (error is None and self._pt_is_ending()):
-            self._redialling.forget(stream)
-            self._waiting.start(stream, self._patience, self._give_up)
-            return
-        is_final = error is None or isinstance(error, (ArgumentsRejected, LoginRefused))
-        is_unknown = self._detection is not None and self._detection.knows_nothing
-        wait = None
-        if not (is_final or is_unknown):
-            wait = self._redialling.wait_for(stream, began, self._loop.time())
-        if wait is None:
-            self._give_up(stream)
-        else:
-            self._waiting.start(stream, wait, self._place)
-
-    def _give_up(self, stream: Stream) -> None:
+    def give_up(self, stream: Stream) -> None:
+        """End a stream for which there is no connection."""
         if self._detection is not None:
             self._detection.on_unreachable(stream)
         stream.cut()
@@ -312,9 +233,7 @@ class Pool(Sessions):
     def forget(self, stream: AnyStream) -> None:
         """Have nothing to do with a stream any more."""
         if isinstance(stream, Stream):
-            self._dialling.pop(stream, None)
-            self._waiting.stop(stream)
-            self._redialling.forget(stream)
+            self._tries.forget(stream)
         super().forget(stream)
 
     def on_stream_ended(self, stream: AnyStream) -> None:
@@ -346,21 +265,21 @@ class Pool(Sessions):
             self._tell_unaccepted()
             return False
         self.cuts -= 1  # it is no end of it
-        if stream in self._dialling:  # for a second connection, which is the first now
-            return True
-        self.tried_again += 1
-        logger.debug("~ a stream is tried again on another connection")
-        if stream.attempts:
-            wait = wait_before(stream.attempts, random.random())  # noqa: S311
-            self._waiting.start(stream, wait, partial(self._place, fresh=True))
-        else:
-            self._place(stream, fresh=True)
+        self._tries.again(stream)
         return True
 
     def on_understood(self, connection: SessionConnection) -> None:
         """Know that this server speaks the session."""
         if self._detection is not None:
             self._detection.on_session(connection.way)
+
+    def on_late(self, connection: SessionConnection) -> None:
+        """Open a stream that should have been accepted on a second connection, too."""
+        stream = connection.stream
+        if isinstance(stream, Stream):
+            self._drop_idle(DEAD)
+            self._tell_late(connection.way)
+            self._tries.beside(stream)
 
     def on_accepted(self, seconds: float) -> None:
         """Know how long that usually takes."""
@@ -382,12 +301,12 @@ class Pool(Sessions):
         if not self.is_open:
             connection.leave()
             return
-        for stream in self._dialling:
-            if stream.connection is None:
-                self.reused += connection.session.number > 0
-                self._open(connection, stream)
-                return
-        self._idle.add(connection)
+        stream = self._tries.first_without_connection()
+        if stream is None:
+            self._idle.add(connection)
+        else:
+            self.reused += connection.session.number > 0
+            self._open(connection, stream)
 
     def on_leaving(self, connection: SessionConnection) -> None:
         """Open no more streams on a connection."""

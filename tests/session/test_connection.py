@@ -11,7 +11,7 @@ import pytest
 
 from pt_bridge.net.sockets import reset
 from pt_bridge.pool.accept_times import LEAST
-from pt_bridge.pool.pool import MAX_ATTEMPTS
+from pt_bridge.pool.tries import MAX_ATTEMPTS
 from pt_bridge.protocol.frames import (
     BEAT_FRAME,
     BYE_FRAME,
