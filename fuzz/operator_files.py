@@ -6,7 +6,7 @@ from ipaddress import ip_address
 
 from pt_bridge.formats.geoip import Countries
 from pt_bridge.formats.ip_ranges import parse_networks
-from pt_bridge.options import tunnels_file
+from pt_bridge.plans import tunnels_file
 from pt_bridge.protocol.proxy_protocol import MAX_LENGTH, Header, parse, serialize
 
 SOME_ADDRESSES = [

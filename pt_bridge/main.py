@@ -28,7 +28,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from pt_bridge.options.tunnels_file import Plan, TunnelsFile
+    from pt_bridge.plans.plan import Plan
+    from pt_bridge.plans.tunnels_file import TunnelsFile
     from pt_bridge.process.wanted import Wanted
     from pt_bridge.protocol.address import Address
     from pt_bridge.system.scrubber import Scrubber

@@ -28,12 +28,12 @@ MODULES = [name for name in FILES if not name.endswith(("__init__", "__main__"))
 # A module imports from its own room, and from those before it; bridge and doctor do not
 # know each other, and main hands the commands what runs a bridge.
 ORDER = (
-    "errors < protocol < explain < text < formats < options < profiles < system < files"
-    " < net < listen < relay < front < udp < session < pool < ways < plugin < pt < tor"
-    " < metrics < status < bridge | doctor < process < cli < main"
+    "errors < protocol < explain < text < formats < options < profiles < plans < system"
+    " < files < net < listen < relay < front < udp < session < pool < ways < plugin"
+    " < pt < tor < metrics < status < bridge | doctor < process < cli < main"
 )
 # Rooms where bytes, lines or texts go in, and values come out.
-PURE_ROOMS = {"protocol", "explain", "text", "formats", "options", "profiles"}
+PURE_ROOMS = {"protocol", "explain", "text", "formats", "options", "profiles", "plans"}
 PURE = {
     "pt_bridge.errors",
     "pt_bridge.bridge.admission",

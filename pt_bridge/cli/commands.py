@@ -16,7 +16,7 @@ from pt_bridge.options.config import Config
 from pt_bridge.options.option_values import BETWEEN
 from pt_bridge.options.own_options import CLIENT, GONE, OPTIONS, SERVER
 from pt_bridge.options.ss_variables import variables_from_flags
-from pt_bridge.options.tunnels_file import TOR_BEHIND
+from pt_bridge.plans.plan import TOR_BEHIND
 from pt_bridge.profiles.forms import FORMS
 from pt_bridge.protocol.address import parse_host_port
 
@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from pt_bridge.options.own_options import OwnOption
-    from pt_bridge.options.tunnels_file import Plan, TunnelsFile
+    from pt_bridge.plans.plan import Plan
+    from pt_bridge.plans.tunnels_file import TunnelsFile
     from pt_bridge.protocol.address import Address
 
     Printed = tuple[str, list[str]]

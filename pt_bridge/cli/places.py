@@ -13,7 +13,7 @@ from pt_bridge.errors import UsageError
 from pt_bridge.options.operators import PUBLIC
 from pt_bridge.options.own_options import CLIENT, SERVER
 from pt_bridge.options.tor_options import host_and_port
-from pt_bridge.options.tunnels_file import TOR_BEHIND
+from pt_bridge.plans.plan import TOR_BEHIND
 
 if TYPE_CHECKING:
     from pt_bridge.options.option_values import Values

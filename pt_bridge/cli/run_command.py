@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from pt_bridge.errors import ConfigError, ListenError, OwnerFileError
 from pt_bridge.files import bridges_file, operator_files, owner_config, trust
 from pt_bridge.net.bind import bind, holder
-from pt_bridge.options import tunnels_file
 from pt_bridge.options.config import Config
+from pt_bridge.plans import tunnels_file
 from pt_bridge.pt import program
 
 if TYPE_CHECKING:
@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pt_bridge.cli.parser import Parser
-    from pt_bridge.options.tunnels_file import Plan, TunnelsFile
+    from pt_bridge.plans.plan import Plan
+    from pt_bridge.plans.tunnels_file import TunnelsFile
     from pt_bridge.protocol.address import Address
 
 NAME = "run"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pt_bridge.errors import ListenError
 from pt_bridge.net.bind import bind
-from pt_bridge.options.tunnels_file import overlap
+from pt_bridge.plans.tunnels_file import overlap
 from pt_bridge.udp.sockets import bind as bind_udp
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from typing import Union
 
     from pt_bridge.options.config import Config
-    from pt_bridge.options.tunnels_file import Plan
+    from pt_bridge.plans.plan import Plan
     from pt_bridge.protocol.address import Address
 
     Place = Union[Address, "UdpAddress"]  # noqa: UP007 - of a class that is to come

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pt_bridge.errors import ListenError
-from pt_bridge.options import tunnels_file
 from pt_bridge.options.config import Config
+from pt_bridge.plans import tunnels_file
 from pt_bridge.process.wanted import (
     UdpAddress,
     Wanted,
