@@ -157,7 +157,7 @@ def test_a_cert_of_another_server_is_told_of(machine: Machine, pt: str) -> None:
         f"transport=obfs4;cert={OTHER_CERT};iat-mode=0",
         f"--remote=127.0.0.1:{port}",
         f"--exec={path_of(pt)}",
-        "--timeout=6",
+        "--timeout=20",
     )
     assert code == 77
     text = broken(steps, "handshake")
@@ -169,7 +169,7 @@ def test_another_program_on_the_port_is_told_of(machine: Machine) -> None:
     port = free_port()
     web_server(machine, port)
     options = f"transport=obfs4;cert={OTHER_CERT};iat-mode=0"
-    code, steps = doctor(machine, options, f"--remote=127.0.0.1:{port}", "--timeout=10")
+    code, steps = doctor(machine, options, f"--remote=127.0.0.1:{port}", "--timeout=20")
     assert code == 77
     text = broken(steps, "handshake")
     assert "the server speaks, but not this transport" in text
@@ -306,7 +306,7 @@ def test_a_wrong_password_brings_nothing_back(machine: Machine) -> None:
         machine,
         config_json(machine, port, options, password="of-another-server"),
         f"--through=127.0.0.1:{web}",
-        "--timeout=12",
+        "--timeout=30",
     )
     assert code == 66
     assert "password or method" in broken(steps, "answer")

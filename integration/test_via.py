@@ -367,7 +367,7 @@ def test_doctor_walks_the_plugin_too(machine: Machine, service: Service) -> None
     assert "plugin: obfs-local listens (/usr/bin/obfs-local)" in text
     assert re.search(r"^ok .* session: ", text, re.MULTILINE), text
     wrong = line.replace("http", "tls")
-    code, text = doctor(f"{wrong};exec=obfs4proxy", place, "--timeout=8")
+    code, text = doctor(f"{wrong};exec=obfs4proxy", place, "--timeout=20")
     assert "failed" in text
     assert "that via-opts= fits there" in text
     assert code == 77, text

@@ -34,6 +34,9 @@ OTHER = problem(14, "IDENTITY", "Unexpected identity in router certificate")
 SKEW = "STATUS_GENERAL WARN CLOCK_SKEW SKEW=-172779 SOURCE=CONSENSUS"
 STUCK = problem(40, "CLOCK_SKEW", "Clock skew")
 BUSY = problem(50, "RESOURCELIMIT", "No room")
+# The whole limit passes by where tor gets no farther; a busy machine needs a longer one
+# to come that far (seconds).
+LIMITS = 4, 20, 100
 
 
 def doctor(bench: Bench, events: str | None, *flags: str) -> list[dict[str, Any]]:
@@ -105,7 +108,10 @@ def test_a_clock_that_tor_bears_is_warned_of(bench: Bench) -> None:
 def test_a_tor_that_comes_no_farther_is_said(
     bench: Bench, events: list[str], link: str, text: str
 ) -> None:
-    last = doctor(bench, "\n".join(events), "--timeout=4")[-1]
+    for limit in LIMITS:
+        last = doctor(bench, "\n".join(events), f"--timeout={limit}")[-1]
+        if "there was no time left" not in last["text"]:
+            break
     assert (last["link"], last["verdict"]) == (link, "failed"), last
     assert text in last["text"]
 

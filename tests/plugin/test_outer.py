@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from tests.support.processes import Bench, FakePt
 
 LIMIT = 30.0
+# For one that never listens: how long it takes to say why depends on the machine.
+LIMITS = 1.5, 10.0, 60.0
 OPTIONS = "obfs=http;a\\;b=\\\\c"
 
 
@@ -183,14 +185,18 @@ async def test_a_pt_bridge_that_ends_before_it_is_ready_was_none(bench: Bench) -
 async def test_one_that_does_not_listen_in_time_is_ended(bench: Bench) -> None:
     plugin = bench.install("obfs-local")
     plugin.play("write error: no luck")
-    async with listening() as (_, remote):
-        with pytest.raises(PtStartTimeout) as caught:
-            async with outer(plugin, remote, limit=1.5):
-                pass
-    assert plugin.is_gone()
-    assert "did not listen on port" in str(caught.value)
-    assert "within 1.5 seconds (start-timeout= sets the limit)" in str(caught.value)
-    assert str(caught.value).endswith("it wrote: error: no luck")
+    for limit in LIMITS:
+        async with listening() as (_, remote):
+            with pytest.raises(PtStartTimeout) as caught:
+                async with outer(plugin, remote, limit=limit):
+                    pass
+        assert plugin.is_gone()
+        text = str(caught.value)
+        if "it wrote" in text:
+            break
+    assert "did not listen on port" in text
+    assert f"within {limit:g} seconds (start-timeout= sets the limit)" in text
+    assert text.endswith("it wrote: error: no luck")
 
 
 @pytest.mark.parametrize(
