@@ -153,8 +153,13 @@ class Bridge:
             self._drain()
         self._interrupted = True
 
-    def _read_again(self) -> None:
-        """Read the owner's files again, or raise PtBridgeError and go on as before."""
+    def _read_again(self) -> Callable[[], None]:
+        """Read the owner's files again; return what lets them hold.
+
+        Raises:
+            PtBridgeError: one is wrong.
+        """
+        return lambda: None
 
     def _drain(self) -> None:
         """Take nothing new, and stop when what is open has ended, or after a while."""
@@ -227,8 +232,10 @@ class Bridge:
         Raises:
             PtBridgeError: a file is wrong, or none could be started; all stays.
         """
-        self._read_again()
-        return self._programs.reload()
+        use = self._read_again()
+        is_outdated = self._programs.reload()
+        use()
+        return is_outdated
 
     @property
     def can_release_port(self) -> bool:

@@ -8,6 +8,8 @@ from pt_bridge.bridge.admission import Admission
 from pt_bridge.files import operator_files
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pt_bridge.formats.geoip import Countries
     from pt_bridge.options.config import Config
     from pt_bridge.protocol.address import Address
@@ -29,17 +31,25 @@ class Clients:
         self._admission = Admission(max_per_source=config.max_per_source)
         self._countries: Countries | None = None
 
-    def read_files(self) -> None:
+    def read_files(self) -> Callable[[], None]:
         """Read the owner's files, at the start and whenever he says so.
 
+        Returns:
+            What lets them hold; before, nothing changes.
+
         Raises:
-            UsageError: one cannot be read, or is wrong; then nothing has changed.
+            UsageError: one cannot be read, or is wrong.
         """
         config = self._config
         deny = operator_files.networks("--deny", config.deny)
         allow = operator_files.networks("--allow", config.allow)
-        self._countries = operator_files.countries("--geoip", config.geoip)
-        self._admission.deny, self._admission.allow = deny, allow
+        countries = operator_files.countries("--geoip", config.geoip)
+
+        def use() -> None:
+            self._admission.deny, self._admission.allow = deny, allow
+            self._countries = countries
+
+        return use
 
     def count(self, client: Address) -> None:
         """Count who has come, once each, and the country that it comes from."""

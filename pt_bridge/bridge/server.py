@@ -119,7 +119,7 @@ class ServerBridge(Bridge):
             )
 
     async def _serve(self) -> NoReturn:
-        self._clients.read_files()
+        self._clients.read_files()()
         self._bind = await self._pt_address()
         if self._tor is not None:
             await self._tor.find(patience=self._config.start_timeout)
@@ -178,8 +178,8 @@ class ServerBridge(Bridge):
             server.entrance, server.is_ending, names_clients=self._names_clients
         )
 
-    def _read_again(self) -> None:
-        self._clients.read_files()
+    def _read_again(self) -> Callable[[], None]:
+        return self._clients.read_files()
 
     @property
     def _names_clients(self) -> bool:

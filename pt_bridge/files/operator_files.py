@@ -56,6 +56,12 @@ def countries(option: str, path: str | None) -> Countries | None:
         raise UsageError(f"{option}: {' or '.join(paths)}: {error}") from None
 
 
+def named(config: Config) -> list[str]:
+    """Return the options of a configuration that name such a file."""
+    given = {"--deny": config.deny, "--allow": config.allow, "--geoip": config.geoip}
+    return [option for option, path in given.items() if path is not None]
+
+
 def check(config: Config) -> None:
     """See that all that a configuration names can be read, and is right.
 

@@ -56,7 +56,7 @@ class Standalone(Succession):
         try:
             log.reopen_files()
         except PtBridgeError as error:
-            logger.warning("reloading: %s; going on as before", error)
+            logger.warning("reloading: %s; the log goes on in the old file", error)
         self.renew()
 
     def all_sockets(self) -> list[socket.socket]:

@@ -15,6 +15,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from pt_bridge.errors import PtBridgeError
+from pt_bridge.files import operator_files
 from pt_bridge.process.rehearsal import rehearse
 from pt_bridge.process.tunnel import Tunnel
 from pt_bridge.process.wanted import has_to_wait, listen
@@ -95,7 +96,9 @@ class Succession(Tunnel):
             text = self.wanted.in_its_words(error)
             logger.warning("reloading: %s; going on as before", text)
             return
-        logger.info("reloaded: PTs are started as pt-bridge.conf says now")
+        named = " and ".join(operator_files.named(self.wanted.config))
+        lists = self.wanted.in_its_words(f", and {named} read again") if named else ""
+        logger.info("reloaded: PTs are started as pt-bridge.conf says now%s", lists)
         if is_outdated:
             self.replace()
 

@@ -91,3 +91,4 @@ def test_each_file_of_a_configuration_is_looked_at(option: str) -> None:
     config = Config(variables, plugin=False, flags=flags)
     with pytest.raises(UsageError, match=f"--{option}: /nowhere/x cannot be read"):
         operator_files.check(config)
+    assert operator_files.named(config) == [f"--{option}"]
