@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from pt_bridge.bridge.dialling import or_none, quiet_tasks
@@ -25,6 +26,7 @@ from pt_bridge.system.log import logger, report
 from pt_bridge.system.systemd import notify
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Callable, Coroutine, Mapping, Sequence
 
     from pt_bridge.errors import PtExited
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
     from pt_bridge.session.sessions import Sessions
     from pt_bridge.system.child_process import ChildProcess
     from pt_bridge.system.rate_limit import RateLimit
+    from pt_bridge.system.scrubber import Scrubber
     from pt_bridge.tor.behind import TorBehind
 
 T = TypeVar("T")
@@ -43,6 +46,26 @@ DRAIN_LIMIT = 10.0
 # How often to look whether a bridge that was replaced has carried its last tunnel
 # (seconds).
 RETIRED_INTERVAL = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class BridgeSetup:
+    """What a bridge is made of.
+
+    Attributes:
+        config: what the user asks for.
+        variables: our environment.
+        scrubber: learns the secrets that are made, or come with connections.
+        socks: where connections come to, listening already; the bridge owns them.
+        accepts_early: whether to accept before the PT is ready; not where another
+            bridge still does.
+    """
+
+    config: Config
+    variables: Mapping[bytes, bytes]
+    scrubber: Scrubber
+    socks: Sequence[socket.socket]
+    accepts_early: bool
 
 
 class Bridge:
@@ -57,20 +80,16 @@ class Bridge:
     _tor: TorBehind | None = None
     has_port_of_pt = False
 
-    def __init__(self, config: Config, variables: Mapping[bytes, bytes]) -> None:
-        """Create a bridge; `run` builds it up and takes it down again.
-
-        Args:
-            config: what the user asks for.
-            variables: our environment.
-        """
-        self._config = config
-        self._variables = variables
+    def __init__(self, setup: BridgeSetup) -> None:
+        """Create a bridge; `run` builds it up and takes it down again."""
+        self._config = config = setup.config
+        self._variables = setup.variables
+        self._scrubber = setup.scrubber
         self._loop = asyncio.get_running_loop()
         self._resolver = Resolver()
         self._main: asyncio.Task[None] | None = None
         self._supervisors = [self._supervise(config.transports)]
-        self._programs = Programs(config, variables)
+        self._programs = Programs(config, setup.variables)
         self._began = self._loop.time()
         self._counts = Counts()
         self._tunnels = Tunnels(self._loop, config, self._tunnel_ended)

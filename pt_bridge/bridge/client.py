@@ -31,14 +31,13 @@ from pt_bridge.ways.addresses import Place, ServerAddresses
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable
 
-    from pt_bridge.options.config import Config
+    from pt_bridge.bridge.base import BridgeSetup
     from pt_bridge.pool.spares import OnDialled
     from pt_bridge.protocol.frames import WasReset
     from pt_bridge.protocol.pt_launch import Launch
     from pt_bridge.pt.supervisor import Supervisor
-    from pt_bridge.system.scrubber import Scrubber
 
 # A user gives up before a PT does: when to say that there is no answer yet (seconds).
 SLOW = 10.0
@@ -47,23 +46,13 @@ SLOW = 10.0
 class ClientBridge(ClientSide):
     """Carries shadowsocks's connections through a PT client."""
 
-    def __init__(
-        self,
-        config: Config,
-        variables: Mapping[bytes, bytes],
-        scrubber: Scrubber,
-        socks: Sequence[socket.socket],
-        *,
-        accepts_early: bool = True,
-        udp: socket.socket | None = None,
-    ) -> None:
-        """Create a bridge, as with `ClientSide`; shadowsocks connects to `socks`.
+    def __init__(self, setup: BridgeSetup, *, udp: socket.socket | None = None) -> None:
+        """Create a bridge, as with `ClientSide`; shadowsocks connects to its sockets.
 
         `udp` is where its datagrams come, if they do; it is the bridge's, too.
         """
-        super().__init__(
-            config, variables, scrubber, socks, accepts_early=accepts_early
-        )
+        super().__init__(setup)
+        config = setup.config
         self._pool = self._sessions = Pool(
             self._loop,
             self._tunnels.pipes,
@@ -88,7 +77,7 @@ class ClientBridge(ClientSide):
             why_not=self._running.why_not,
         )
         self._udp: UdpClient | None = None
-        self._udp_sock, self._accepts_early = udp, accepts_early
+        self._udp_sock, self._accepts_early = udp, setup.accepts_early
         self._silences = RateLimit()
         self._more_to_say = reasons.ASK_DOCTOR
         if config.via is not None:

@@ -23,12 +23,11 @@ from pt_bridge.system.rate_limit import RateLimit
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable
 
+    from pt_bridge.bridge.base import BridgeSetup
     from pt_bridge.errors import ProtocolError, PtExited
-    from pt_bridge.options.config import Config
     from pt_bridge.pt.supervisor import Supervisor
-    from pt_bridge.system.scrubber import Scrubber
 
 
 class ClientSide(Bridge):
@@ -43,37 +42,20 @@ class ClientSide(Bridge):
     _more_to_say = ""
 
     def __init__(
-        self,
-        config: Config,
-        variables: Mapping[bytes, bytes],
-        scrubber: Scrubber,
-        socks: Sequence[socket.socket],
-        *,
-        accepts_early: bool = True,
-        on_full: Callable[[], bool] | None = None,
+        self, setup: BridgeSetup, *, on_full: Callable[[], bool] | None = None
     ) -> None:
-        """Create a bridge; `run` builds it up and takes it down again.
-
-        Args:
-            config: what the user asks for.
-            variables: our environment.
-            scrubber: learns the secrets that come with connections.
-            socks: where connections come to, listening already; the bridge owns them.
-            accepts_early: whether to accept before the PT is ready; not where another
-                bridge still does.
-            on_full: see `Listener`.
-        """
-        super().__init__(config, variables)
-        self._scrubber = scrubber
+        """Create a bridge; for `on_full`, see `Listener`."""
+        super().__init__(setup)
+        config = setup.config
         self._listener = Listener(
             self._loop,
-            socks,
+            setup.socks,
             self._deliver,
             logger.warning,
             budget=self._tunnels.budget,
             patience=config.start_timeout,
             on_full=on_full,
-            accepts_early=accepts_early,
+            accepts_early=setup.accepts_early,
         )
         self._failures = RateLimit()
         self._running = RunningClients(self._loop)

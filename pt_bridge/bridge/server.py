@@ -36,15 +36,14 @@ from pt_bridge.udp import server as udp
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable
 
+    from pt_bridge.bridge.base import BridgeSetup
     from pt_bridge.errors import PtExited
     from pt_bridge.front.connection import FrontedConnection
     from pt_bridge.front.pt import FrontedPt
-    from pt_bridge.options.config import Config
     from pt_bridge.protocol.pt_launch import Launch
     from pt_bridge.pt.supervisor import Supervisor
-    from pt_bridge.system.scrubber import Scrubber
 
 LOOPBACK = "127.0.0.1"
 
@@ -52,27 +51,11 @@ LOOPBACK = "127.0.0.1"
 class ServerBridge(Bridge):
     """Keeps a PT server in front of shadowsocks."""
 
-    def __init__(
-        self,
-        config: Config,
-        variables: Mapping[bytes, bytes],
-        scrubber: Scrubber,
-        socks: Sequence[socket.socket] = (),
-        *,
-        accepts_early: bool = True,
-    ) -> None:
-        """Create a bridge; `run` builds it up and takes it down again.
-
-        Args:
-            config: what the user asks for.
-            variables: our environment.
-            scrubber: learns the arguments that the PT makes for its clients.
-            socks: where clients connect to, listening already, of a front's; owned.
-            accepts_early: whether a front accepts before the PT is ready.
-        """
-        super().__init__(config, variables)
+    def __init__(self, setup: BridgeSetup) -> None:
+        """Create a bridge; its sockets are those of a front, or none."""
+        super().__init__(setup)
+        config = setup.config
         self.has_port_of_pt = not config.front
-        self._scrubber = scrubber
         self._keys: dict[str, bytes] = {}
         self._clients = Clients(config, self._counts)
         self._refusals = RateLimit()
@@ -107,12 +90,12 @@ class ServerBridge(Bridge):
         if config.front:
             self._front = Front(
                 self._loop,
-                socks,
+                setup.socks,
                 complain=logger.warning,
                 budget=self._tunnels.budget,
                 patience=config.start_timeout,
                 pump=self._tunnels.pump,
-                accepts_early=accepts_early,
+                accepts_early=setup.accepts_early,
                 on_stranger_ended=self._on_stranger_ended,
                 drop_silent=self._server.drop_silent,
                 reads_headers=config.accept_proxy,

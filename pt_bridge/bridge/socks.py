@@ -26,11 +26,8 @@ from pt_bridge.system.rate_limit import RateLimit
 from pt_bridge.tor import socks_server
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from pt_bridge.options.config import Config
+    from pt_bridge.bridge.base import BridgeSetup
     from pt_bridge.pt.client import PtClient
-    from pt_bridge.system.scrubber import Scrubber
 
 # How long tor may take to say which bridge it wants (seconds): as long as PTs give it.
 REQUEST_LIMIT = 5.0
@@ -46,24 +43,9 @@ class SocksBridge(ClientSide):
 
     PORT = "a PT for tor, on port"
 
-    def __init__(
-        self,
-        config: Config,
-        variables: Mapping[bytes, bytes],
-        scrubber: Scrubber,
-        socks: Sequence[socket.socket],
-        *,
-        accepts_early: bool = True,
-    ) -> None:
-        """Create a bridge, as with `ClientSide`; tors connect to `socks`."""
-        super().__init__(
-            config,
-            variables,
-            scrubber,
-            socks,
-            accepts_early=accepts_early,
-            on_full=self._end_the_slowest,
-        )
+    def __init__(self, setup: BridgeSetup) -> None:
+        """Create a bridge, as with `ClientSide`; tors connect to its sockets."""
+        super().__init__(setup, on_full=self._end_the_slowest)
         # No tor speaks the session.
         self._sessions = Sessions(
             self._loop, self._tunnels.pipes, Limits(), self._tunnel_ended

@@ -9,6 +9,7 @@ import socket
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from pt_bridge.bridge.base import BridgeSetup
 from pt_bridge.bridge.client import ClientBridge
 from pt_bridge.bridge.dialling import quiet_tasks
 from pt_bridge.bridge.server import ServerBridge
@@ -183,12 +184,12 @@ def maker(variables: Mapping[bytes, bytes], scrub: Scrubber) -> MakeBridge:
     def make(config: Config, sockets: Sockets, early: bool) -> Bridge:  # noqa: FBT001
         udp = [sock for at, sock in sockets.items() if isinstance(at, UdpAddress)]
         socks = [sock for sock in sockets.values() if sock not in udp]
-        given = (config, variables, scrub, socks)
+        setup = BridgeSetup(config, variables, scrub, socks, early)
         if config.server:
-            return ServerBridge(*given, accepts_early=early)
+            return ServerBridge(setup)
         if config.socks is not None:
-            return SocksBridge(*given, accepts_early=early)
-        return ClientBridge(*given, accepts_early=early, udp=udp[0] if udp else None)
+            return SocksBridge(setup)
+        return ClientBridge(setup, udp=udp[0] if udp else None)
 
     return make
 
