@@ -20,6 +20,7 @@ from pt_bridge.process.handover import Handover
 from pt_bridge.process.numbers import Numbers
 from pt_bridge.process.several import Run, without_systemd
 from pt_bridge.process.standalone import Standalone
+from pt_bridge.process.tunnel import TunnelSetup
 from pt_bridge.process.wanted import UdpAddress, Wanted
 from pt_bridge.system import event_loop, log, signals
 from pt_bridge.system.log import logger
@@ -111,7 +112,7 @@ def run_one(
         if config.plugin:
             await _answering_signals(make(config, sockets, True))
             return
-        succession = Standalone(wanted, make, variables, sockets)
+        succession = Standalone(TunnelSetup(wanted, make, variables, sockets))
         port = config.remote_port if config.socks is None else config.socks.port
         name = f"{config.transport}-{port}"
         ask = partial(succession.figures, name)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from pt_bridge.errors import ConfigError, PtBridgeError
 from pt_bridge.net import takeover
 from pt_bridge.process.succession import Succession
+from pt_bridge.process.tunnel import TunnelSetup
 from pt_bridge.process.wanted import has_to_wait, listen
 from pt_bridge.system import log
 from pt_bridge.system.log import logger
@@ -114,10 +115,10 @@ class Run:
         }
 
     def _make(self, name: str, wanted: Wanted, sockets: Sockets | None) -> KeptTunnel:
-        succession = Succession(
+        setup = TunnelSetup(
             wanted, self._make_bridge, self._variables, sockets, is_kept=True
         )
-        return KeptTunnel(name, succession, self._on_settled)
+        return KeptTunnel(name, Succession(setup), self._on_settled)
 
     async def run(self) -> None:
         """Keep all tunnels going until `stop` is called."""

@@ -12,10 +12,9 @@ from pt_bridge.system.log import logger
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
-    from pt_bridge.process.tunnel import MakeBridge
-    from pt_bridge.process.wanted import Sockets, Wanted
+    from pt_bridge.process.tunnel import TunnelSetup
 
 
 class Standalone(Succession):
@@ -25,15 +24,9 @@ class Standalone(Succession):
         before_reload: asked at SIGHUP; whether there is nothing to read again.
     """
 
-    def __init__(
-        self,
-        wanted: Wanted,
-        make: MakeBridge,
-        variables: Mapping[bytes, bytes],
-        sockets: Sockets,
-    ) -> None:
+    def __init__(self, setup: TunnelSetup) -> None:
         """Create it without a bridge, as with `Succession`."""
-        super().__init__(wanted, make, variables, sockets)
+        super().__init__(setup)
         self._has_terminal = signals.has_terminal()
         self.before_reload: Callable[[], bool] = lambda: False
         self.on_settled = self._tell_ready

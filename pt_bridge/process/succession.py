@@ -23,10 +23,9 @@ from pt_bridge.system.log import logger
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Mapping
 
     from pt_bridge.bridge.base import Bridge
-    from pt_bridge.process.tunnel import MakeBridge
+    from pt_bridge.process.tunnel import TunnelSetup
     from pt_bridge.process.wanted import Sockets, Wanted
 
 CANNOT_BE_REPLACED = (
@@ -46,17 +45,9 @@ class _Next(NamedTuple):
 class Succession(Tunnel):
     """A tunnel that may become another one, or have another PT, at any time."""
 
-    def __init__(
-        self,
-        wanted: Wanted,
-        make: MakeBridge,
-        variables: Mapping[bytes, bytes],
-        sockets: Sockets | None,
-        *,
-        is_kept: bool = False,
-    ) -> None:
+    def __init__(self, setup: TunnelSetup) -> None:
         """Create one without a bridge, as with `Tunnel`."""
-        super().__init__(wanted, make, variables, sockets, is_kept=is_kept)
+        super().__init__(setup)
         self._next: _Next | None = None
         self._replacing: asyncio.Task[None] | None = None
         self._queued: Wanted | None = None

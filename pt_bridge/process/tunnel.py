@@ -7,6 +7,7 @@ carry what they have to its end. They outlive whatever becomes of the present on
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pt_bridge.bridge.server import ServerBridge
@@ -35,6 +36,26 @@ if TYPE_CHECKING:
 DRAIN = 3600.0
 
 
+@dataclass(frozen=True, slots=True)
+class TunnelSetup:
+    """What a tunnel begins with.
+
+    Attributes:
+        wanted: what it is to be.
+        make_bridge: makes its bridges.
+        variables: our environment.
+        sockets: where it listens already; they are owned from now on. None where
+            another tunnel of ours has yet to give up the port.
+        is_kept: whether one that fails is started again, for ever.
+    """
+
+    wanted: Wanted
+    make_bridge: MakeBridge
+    variables: Mapping[bytes, bytes]
+    sockets: Sockets | None
+    is_kept: bool = False
+
+
 class Tunnel:
     """One tunnel, from its start to its end.
 
@@ -44,33 +65,16 @@ class Tunnel:
         on_settled: called whenever a PT is ready, or has failed.
     """
 
-    def __init__(
-        self,
-        wanted: Wanted,
-        make: MakeBridge,
-        variables: Mapping[bytes, bytes],
-        sockets: Sockets | None,
-        *,
-        is_kept: bool = False,
-    ) -> None:
-        """Create one without a bridge.
-
-        Args:
-            wanted: what it is to be.
-            make: makes bridges.
-            variables: our environment.
-            sockets: where it listens already; they are owned from now on. None where
-                another tunnel of ours has yet to give up the port.
-            is_kept: whether one that fails is started again, for ever.
-        """
-        self.wanted = wanted
-        self._make = make
-        self._variables = variables
-        self._sockets: Sockets = {} if sockets is None else sockets
-        self._listens_late = sockets is None
+    def __init__(self, setup: TunnelSetup) -> None:
+        """Create one without a bridge."""
+        self.wanted = setup.wanted
+        self._make_bridge = setup.make_bridge
+        self._variables = setup.variables
+        self._sockets: Sockets = setup.sockets or {}
+        self._listens_late = setup.sockets is None
         # Where we listen ourselves, we have the sockets; a PT cannot share its own.
-        self._takes_over = takeover.is_going_on() and bool(wanted.of_pt)
-        self._is_kept = is_kept
+        self._takes_over = takeover.is_going_on() and bool(setup.wanted.of_pt)
+        self._is_kept = setup.is_kept
         self._present: Bridge | None = None
         self._latest: Bridge | None = None
         self._before: set[Bridge] = set()
@@ -130,7 +134,7 @@ class Tunnel:
         self, wanted: Wanted, sockets: Sockets, *, accepts_early: bool = True
     ) -> Bridge:
         shared = {place: sock.dup() for place, sock in sockets.items()}
-        bridge = self._make(wanted.config, shared, accepts_early)
+        bridge = self._make_bridge(wanted.config, shared, accepts_early)
         if isinstance(self._latest, ServerBridge) and isinstance(bridge, ServerBridge):
             bridge.succeed(self._latest)
         self._latest = bridge
