@@ -40,10 +40,10 @@ from pt_bridge.formats.torrc import (
     parse_pt_config,
 )
 from pt_bridge.formats.torrc import parse as parse_torrc
+from pt_bridge.options.client_options import client_line
 from pt_bridge.options.config import Config
 from pt_bridge.options.plugin_options import parse as parse_options
 from pt_bridge.options.plugin_options import serialize
-from pt_bridge.options.pt_arguments import client_line
 from pt_bridge.options.ss_variables import ADDRESS_VARIABLES, variables_from_flags
 from pt_bridge.options.transports import PROGRAMS, TRANSPORTS
 from pt_bridge.profiles import convert, forms, pasted

@@ -22,10 +22,10 @@ from pt_bridge.errors import (
 )
 from pt_bridge.formats.server_list import ALIASES, OWNERS
 from pt_bridge.formats.ss_config import KEYS
-from pt_bridge.options.config import SHADOWSOCKS_OPTIONS
 from pt_bridge.options.option_values import LOG_LEVELS, ONLY
 from pt_bridge.options.option_values import SESSIONS as SESSION_VALUES
 from pt_bridge.options.own_options import OPTIONS
+from pt_bridge.options.pt_arguments import SHADOWSOCKS_OPTIONS
 from pt_bridge.options.transports import TRANSPORTS
 from pt_bridge.options.upstream_proxy import PROXY_SCHEMES
 from pt_bridge.protocol.address import Address

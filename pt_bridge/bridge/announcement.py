@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from pt_bridge.files import state_dir
-from pt_bridge.options import pt_arguments
+from pt_bridge.options import client_options
 from pt_bridge.options.option_values import ALWAYS
 from pt_bridge.system.log import STDERR, TUNNEL, logger, say
 
@@ -34,7 +34,7 @@ def announce(
         is_first: whether this is the first PT of this run.
         via: the clients' `via=` and `via-opts=`, see `PtServer.via_for_clients`.
     """
-    line = pt_arguments.client_line(
+    line = client_options.client_line(
         launch.transport, launch.arguments, ALWAYS, via, udp=config.udp
     )
     path, before = state_dir.write_client_options(folder, line)
@@ -57,9 +57,9 @@ def announce(
                 ", ".join(others),
                 folder,
             )
-    elif before is not None and not pt_arguments.same_identity(before, line):
-        has_keys = pt_arguments.same_identity(
-            before, line, ignored=pt_arguments.OF_THE_PLUGIN
+    elif before is not None and not client_options.same_identity(before, line):
+        has_keys = client_options.same_identity(
+            before, line, ignored=client_options.OF_THE_PLUGIN
         )
         logger.warning(
             "%s has changed: every client needs the new plugin options in %s",

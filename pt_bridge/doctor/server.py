@@ -20,7 +20,7 @@ from pt_bridge.files import server_keys, state_dir, temporary_dir
 from pt_bridge.files.trust import ROOT
 from pt_bridge.net import bind, resolve
 from pt_bridge.net.connect import connect_local
-from pt_bridge.options import pt_arguments
+from pt_bridge.options import client_options
 from pt_bridge.options.outer_plugins import PT_BRIDGE
 from pt_bridge.plugin.outer import free_port
 from pt_bridge.protocol.address import Address, connectable, parse_host_port
@@ -196,14 +196,14 @@ class ServerChecks(Checks):
             launch = server.launch
             via = server.via_for_clients
         results = [ok(f"{launch.name_and_version} offers {launch.transport}")]
-        line = pt_arguments.client_line(launch.transport, launch.arguments, via=via)
+        line = client_options.client_line(launch.transport, launch.arguments, via=via)
         # A pt-bridge outside has had no keys of a server that runs.
         is_known = via is not None and via[0] != PT_BRIDGE
-        plugin = pt_arguments.OF_THE_PLUGIN
-        if self._line and not pt_arguments.same_identity(
+        plugin = client_options.OF_THE_PLUGIN
+        if self._line and not client_options.same_identity(
             self._line, line, ignored=() if is_known else plugin
         ):
-            has_keys = pt_arguments.same_identity(self._line, line, ignored=plugin)
+            has_keys = client_options.same_identity(self._line, line, ignored=plugin)
             why = (
                 f"does not fit: via= here was another when {self._folder} got it"
                 if has_keys

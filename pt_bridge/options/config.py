@@ -25,11 +25,8 @@ if TYPE_CHECKING:
 
     from pt_bridge.formats.bridge_line import BridgeLine
     from pt_bridge.options.option_values import Values
-    from pt_bridge.options.plugin_options import Option, Via
+    from pt_bridge.options.plugin_options import Via
     from pt_bridge.options.upstream_proxy import Proxy
-
-# Android adds this to every plugin's options.
-SHADOWSOCKS_OPTIONS = frozenset({"__android_vpn"})
 
 
 def _nothing(option: str) -> bool:
@@ -168,7 +165,7 @@ class Config:
         self.remote_hosts, self.remote_port, self.local = ss_variables.read(variables)
         text = variables.get(PLUGIN_OPTIONS, b"")
         flags = flags or {}
-        own, self.arguments = sort(parse(text), server="server" in flags)
+        own, self.arguments = pt_arguments.sort(parse(text), server="server" in flags)
         own.update(flags)
         is_server = "server" in own
         own_options.check_side(own, SERVER if is_server else CLIENT)
@@ -214,7 +211,7 @@ class Config:
         """Take the arguments from the bridge line, where there is one."""
         if not self.bridge:
             return
-        _check_alone(self.arguments)
+        pt_arguments.check_alone(self.arguments)
         self.arguments = self.bridge[0].arguments
         if any(line.fingerprint is not None for line in self.bridge):
             self.warnings.append(TOR_BRIDGE)
@@ -334,35 +331,6 @@ class Config:
         return [Address(host, self.remote_port) for host in self.remote_hosts]
 
 
-def sort(
-    options: list[Option], *, server: bool = False
-) -> tuple[dict[str, str | None], list[tuple[str, str]]]:
-    """Separate our own options from the PT's arguments.
-
-    A client's front= is meek's or snowflake's, a server's is ours.
-
-    Args:
-        options: all of them.
-        server: whether it is known already that they are a server's.
-
-    Raises:
-        OptionsError: one of them can be neither.
-    """
-    own: dict[str, str | None] = {}
-    given: list[tuple[str, str]] = []
-    server = server or any(option.key == "server" for option in options)
-    for option in filter(None, map(pt_arguments.trimmed, options)):
-        if option.key in SHADOWSOCKS_OPTIONS:
-            continue
-        if option.key in own_options.GONE:
-            raise OptionsError(own_options.GONE[option.key])
-        if pt_arguments.is_ours(option.key, server=server):
-            OPTIONS[option.key].add(own, option)
-        else:
-            given.append(pt_arguments.read(option))
-    return own, given
-
-
 def bridge_of(own: Values, given: list[tuple[str, str]]) -> BridgeLine | None:
     """Return the one bridge line among the options, or None without one.
 
@@ -379,19 +347,5 @@ def bridge_of(own: Values, given: list[tuple[str, str]]) -> BridgeLine | None:
         return None
     if len(lines) > 1:
         raise OptionsError(f"there are {len(lines)} bridge lines: give one here")
-    _check_alone(given)
+    pt_arguments.check_alone(given)
     return lines[0]
-
-
-def _check_alone(given: list[tuple[str, str]]) -> None:
-    """Check that no argument stands beside a bridge line, which holds them all.
-
-    Raises:
-        OptionsError: one does.
-    """
-    if given:
-        keys = " ".join(f"{pt_arguments.shown(key)}=" for key, _ in given)
-        raise OptionsError(
-            f"bridge= holds the transport's arguments, too: leave out {keys}, or "
-            f"bridge= (and write a ';' within the line as '\\;')"
-        )

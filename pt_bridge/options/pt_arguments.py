@@ -7,8 +7,8 @@ is not in the catalogue gets whatever it is given.
 from __future__ import annotations
 
 from pt_bridge.errors import OptionsError, ProtocolError
-from pt_bridge.options.own_options import ARGUMENT_PREFIX, OPTIONS, SERVER
-from pt_bridge.options.plugin_options import Option, parse, serialize
+from pt_bridge.options.own_options import ARGUMENT_PREFIX, GONE, OPTIONS, SERVER
+from pt_bridge.options.plugin_options import Option
 from pt_bridge.options.transports import PROGRAMS, TRANSPORTS
 from pt_bridge.protocol.address import Address, parse_host_port
 from pt_bridge.protocol.pt_args import is_printable
@@ -21,7 +21,7 @@ from pt_bridge.text.spelling import (
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from pt_bridge.options.transports import Side
 
@@ -36,16 +36,14 @@ KNOWN = frozenset(
     for argument in side.takes
 )
 OURS = frozenset(OPTIONS)
-# Arguments of a client line that any client may have otherwise than the server.
-NO_IDENTITY = frozenset({"iat-mode", "session", "ver"})
+# Android adds this to every plugin's options.
+SHADOWSOCKS_OPTIONS = frozenset({"__android_vpn"})
 BESIDE = " \"'"  # what is copied along by mistake
 NAME_CHARACTERS = frozenset(
     "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-"
 )
 MAX_SHOWN = 24
 HIDDEN = "..."
-# So begin the keys that hosts add for themselves; who reads options passes over them.
-SHADOWSOCKS_PREFIX = "__"
 # The ports of URLs that name none.
 URL_PORTS = {"https": 443, "http": 80}
 
@@ -75,6 +73,35 @@ def trimmed(option: Option) -> Option | None:
     return Option(key, value, option.column)
 
 
+def sort(
+    options: list[Option], *, server: bool = False
+) -> tuple[dict[str, str | None], list[tuple[str, str]]]:
+    """Separate our own options from the PT's arguments.
+
+    A client's front= is meek's or snowflake's, a server's is ours.
+
+    Args:
+        options: all of them.
+        server: whether it is known already that they are a server's.
+
+    Raises:
+        OptionsError: one of them can be neither.
+    """
+    own: dict[str, str | None] = {}
+    given: list[tuple[str, str]] = []
+    server = server or any(option.key == "server" for option in options)
+    for option in filter(None, map(trimmed, options)):
+        if option.key in SHADOWSOCKS_OPTIONS:
+            continue
+        if option.key in GONE:
+            raise OptionsError(GONE[option.key])
+        if is_ours(option.key, server=server):
+            OPTIONS[option.key].add(own, option)
+        else:
+            given.append(read(option))
+    return own, given
+
+
 def read(option: Option) -> tuple[str, str]:
     """Read an option that is not one of our own: an argument for the PT.
 
@@ -91,7 +118,7 @@ def read(option: Option) -> tuple[str, str]:
             f"the key at column {option.column} is not a name in printable ASCII"
         )
     if key == option.key and key not in KNOWN:
-        _check_not_ours(key, option.column)
+        check_not_ours(key, option.column)
     if option.value is None:
         if key == option.key:
             _check_no_name(key, option.column)
@@ -153,8 +180,12 @@ def _check_no_name(key: str, column: int) -> None:
         )
 
 
-def _check_not_ours(key: str, column: int) -> None:
-    """Check that nothing that was meant for us, a proxy for one, goes to the PT."""
+def check_not_ours(key: str, column: int) -> None:
+    """Check that nothing that was meant for us, a proxy for one, goes to the PT.
+
+    Raises:
+        OptionsError: its key is nearly one of ours, or has something beside it.
+    """
     bare = key.strip(BESIDE)
     if bare != key and (bare in OURS or bare in KNOWN):
         raise OptionsError(
@@ -166,6 +197,20 @@ def _check_not_ours(key: str, column: int) -> None:
         raise OptionsError(
             f"there is no option '{shown(key)}' (column {column}): did you mean "
             f"'{nearest}'? ({ARGUMENT_PREFIX}NAME=VALUE sends any name to the PT)"
+        )
+
+
+def check_alone(given: list[tuple[str, str]]) -> None:
+    """Check that no argument stands beside a bridge line, which holds them all.
+
+    Raises:
+        OptionsError: one does.
+    """
+    if given:
+        keys = " ".join(f"{shown(key)}=" for key, _ in given)
+        raise OptionsError(
+            f"bridge= holds the transport's arguments, too: leave out {keys}, or "
+            f"bridge= (and write a ';' within the line as '\\;')"
         )
 
 
@@ -299,79 +344,6 @@ def _is_like_a_name_of_ours(name: str) -> bool:
     return bool(
         nearest_of(name.removeprefix(ARGUMENT_PREFIX), {*KNOWN, *OURS}, SIMILAR)
     )
-
-
-def client_line(
-    transport: str,
-    arguments: Arguments,
-    session: str = "",
-    via: tuple[str, str] | None = None,
-    *,
-    udp: bool = False,
-) -> str:
-    """Write the plugin options with which clients reach a server.
-
-    Args:
-        transport: the server's transport.
-        arguments: what the PT says that clients must use.
-        session: the value of the client's session=, or "" to leave it out.
-        via: the values of the client's via= and via-opts=, or None to leave them out.
-        udp: whether the server carries UDP, too.
-    """
-    pairs: list[tuple[str, str | None]] = [("transport", transport)]
-    if session:
-        pairs.append(("session", session))
-    if udp:
-        pairs.append(("udp", None))
-    for key, value in arguments:
-        bare = key if _is_taken_bare(key, value) else f"{ARGUMENT_PREFIX}{key}"
-        pairs.append((bare, value))
-    if via is not None:
-        name, options = via
-        pairs.append(("via", name))
-        if options:
-            pairs.append(("via-opts", options))
-    return serialize(pairs)
-
-
-def _is_taken_bare(key: str, value: str) -> bool:
-    if key != key.strip(" ") or value != value.strip(" "):
-        return False
-    if is_ours(key, server=False) or key.startswith(
-        (ARGUMENT_PREFIX, SHADOWSOCKS_PREFIX)
-    ):
-        return False
-    try:
-        _check_not_ours(key, 0)
-    except OptionsError:
-        return key in KNOWN
-    return True
-
-
-# What a plugin outside the PT needs, which may change while the PT's keys stay.
-OF_THE_PLUGIN = ("via", "via-opts")
-
-
-def same_identity(line: str, other: str, *, ignored: Collection[str] = ()) -> bool:
-    """Whether two client lines lead to the same server, if one was kept for long.
-
-    What only shapes the traffic does not count: a client may go on with its old line.
-
-    Args:
-        line: one.
-        other: the other.
-        ignored: keys that do not count, either.
-    """
-    try:
-        return _identity(line, ignored) == _identity(other, ignored)
-    except OptionsError:  # a file that somebody has changed
-        return False
-
-
-def _identity(line: str, ignored: Collection[str]) -> list[tuple[str, str | None]]:
-    options = parse(line.encode("utf-8", "surrogateescape"))
-    left_out = {*NO_IDENTITY, *ignored}
-    return [(each.key, each.value) for each in options if each.key not in left_out]
 
 
 def address(arguments: Arguments) -> Address | None:

@@ -22,10 +22,11 @@ from pt_bridge.formats import (
 )
 from pt_bridge.formats.profile import Profile, is_text
 from pt_bridge.options import option_values, plugin_options
-from pt_bridge.options.config import bridge_of, sort
+from pt_bridge.options.client_options import client_line
+from pt_bridge.options.config import bridge_of
 from pt_bridge.options.option_values import BETWEEN, Given
 from pt_bridge.options.own_options import SERVER
-from pt_bridge.options.pt_arguments import client_line
+from pt_bridge.options.pt_arguments import sort
 from pt_bridge.options.transports import TRANSPORTS
 from pt_bridge.profiles import unknown
 from pt_bridge.profiles.forms import BRIDGE, JSON, LINK, NAMES, PLUGIN

@@ -12,11 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pt_bridge.errors import ConfigError, OptionsError, UsageError
+from pt_bridge.options.client_options import client_line
 from pt_bridge.options.config import Config, bridge_of
 from pt_bridge.options.option_values import BETWEEN
 from pt_bridge.options.own_options import GONE
 from pt_bridge.options.plugin_options import parse, serialize
-from pt_bridge.options.pt_arguments import client_line
 from pt_bridge.options.ss_variables import ADDRESS_VARIABLES, variables_from_flags
 from pt_bridge.options.transports import PROGRAMS_FOR_UNKNOWN
 from pt_bridge.protocol.address import Address

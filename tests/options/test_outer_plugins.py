@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pt_bridge.errors import OptionsError
+from pt_bridge.options.client_options import client_line
 from pt_bridge.options.config import Config
 from pt_bridge.options.outer_plugins import (
     KNOWN,
@@ -19,7 +20,6 @@ from pt_bridge.options.outer_plugins import (
     values,
 )
 from pt_bridge.options.plugin_options import parse, serialize
-from pt_bridge.options.pt_arguments import client_line
 from pt_bridge.options.ss_variables import variables_from_flags
 from tests.support.refusals import refusal_of
 

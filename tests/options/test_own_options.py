@@ -10,11 +10,11 @@ import pytest
 
 from pt_bridge.errors import OptionsError
 from pt_bridge.options import own_options
+from pt_bridge.options.client_options import client_line
 from pt_bridge.options.config import Config
 from pt_bridge.options.option_values import Given, server
 from pt_bridge.options.own_options import CLIENT, GONE, OPTIONS, SERVER, OwnOption
 from pt_bridge.options.plugin_options import Option
-from pt_bridge.options.pt_arguments import client_line
 from pt_bridge.options.transports import TRANSPORTS
 from tests.options.test_option_values import refusal
 
