@@ -26,7 +26,7 @@ from integration.support.machine import PASSWORD, await_ss_local, await_ss_serve
 from integration.support.programs import ROOT, find
 from integration.support.web import Web
 from pt_bridge import __version__
-from pt_bridge.cli.commands import parser
+from pt_bridge.cli.parser import command_line
 from pt_bridge.files.owner_config import OwnerConfig
 from pt_bridge.options.config import Config
 from pt_bridge.options.ss_variables import variables_from_flags
@@ -286,7 +286,7 @@ def ours() -> list[tuple[str, str]]:
 
 @pytest.mark.parametrize(("page", "command"), ours())
 def test_a_command_is_one_that_pt_bridge_knows(page: str, command: str) -> None:
-    parser().parse_args(shlex.split(command)[1:])
+    command_line().parse_args(shlex.split(command)[1:])
 
 
 def plugin_options() -> list[tuple[str, str]]:

@@ -14,7 +14,8 @@ from docutils.core import publish_string
 
 from manual import exit_codes
 from pt_bridge import __version__
-from pt_bridge.cli import commands, option_help
+from pt_bridge.cli import option_help
+from pt_bridge.cli.parser import command_line
 from pt_bridge.options.own_options import OPTIONS
 from pt_bridge.options.transports import TRANSPORTS
 
@@ -57,7 +58,7 @@ def troff() -> bytes:
 
 def text() -> str:
     """Write the page in reStructuredText."""
-    parser = commands.parser()
+    parser = command_line()
     named = _commands(parser)
     return "\n".join(
         (

@@ -6,6 +6,7 @@ import errno
 import os
 from typing import TYPE_CHECKING
 
+from pt_bridge.cli.parser import RUN
 from pt_bridge.errors import ConfigError, ListenError, OwnerFileError
 from pt_bridge.files import bridges_file, operator_files, owner_config, trust
 from pt_bridge.net.bind import bind, holder
@@ -14,33 +15,15 @@ from pt_bridge.plans import tunnels_file
 from pt_bridge.pt import program
 
 if TYPE_CHECKING:
-    import argparse
     from collections.abc import Sequence
 
-    from pt_bridge.cli.parser import Parser
     from pt_bridge.plans.plan import Plan
     from pt_bridge.plans.tunnels_file import TunnelsFile
     from pt_bridge.protocol.address import Address
 
-NAME = "run"
 # What a process is called that is one of us.
 OURS = frozenset({"pt-bridge", "pt_bridge"})
 MAX_SIZE = 1024 * 1024  # bytes
-
-
-def add_parser(commands: argparse._SubParsersAction[Parser]) -> None:
-    """Add what reads the command line."""
-    what = "be all the tunnels that a file names, in one process"
-    parser = commands.add_parser(
-        NAME,
-        help=what,
-        description=f"{what[0].upper()}{what[1:]}. The file is TOML: docs/run.rst.",
-        allow_abbrev=False,
-    )
-    parser.add_argument("file", metavar="FILE", help="the file")
-    parser.add_argument(
-        "--check", action="store_true", help="only say whether the file is right"
-    )
 
 
 def check(path: str) -> tuple[str, list[str]]:
@@ -102,7 +85,7 @@ def _is_run(pid: int) -> bool:
     except psutil.Error:
         return False
     return any(
-        NAME in words and not OURS.isdisjoint(map(os.path.basename, words))
+        RUN in words and not OURS.isdisjoint(map(os.path.basename, words))
         for words in commands
     )
 

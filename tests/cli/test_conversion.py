@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pt_bridge.cli import conversion
-from pt_bridge.cli.commands import parser
+from pt_bridge.cli.parser import command_line
 from pt_bridge.cli.qr_code import draw
 from pt_bridge.errors import OptionsError, UsageError
 
@@ -32,7 +32,7 @@ LINK = f"ss://bm9uZTp4@a.example:443/?plugin=pt-bridge%3Btransport%3Dobfs4%3Bcer
 
 
 def converted(*words: str) -> tuple[str, list[str]]:
-    return conversion.run(parser().parse_args(["convert", *words]))
+    return conversion.run(command_line().parse_args(["convert", *words]))
 
 
 @pytest.fixture

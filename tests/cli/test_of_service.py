@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pt_bridge.cli import of_service
-from pt_bridge.cli.commands import _flags, parser
+from pt_bridge.cli.parser import command_line, flags_of
 from pt_bridge.doctor.run import Request
 from pt_bridge.doctor.unit import Service
 from pt_bridge.errors import UsageError
@@ -23,7 +23,7 @@ def amended(*words: str, request: Request | None = None) -> Request:
     """Name a service with this command."""
     service = Service(list(words), VARIABLES)
     found, variables = of_service.amend(
-        request or Request(), service, parser().parse_args, _flags
+        request or Request(), service, command_line().parse_args, flags_of
     )
     assert found.is_service
     assert variables.items() >= VARIABLES.items()

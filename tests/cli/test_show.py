@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pt_bridge.cli import qr_code, show
-from pt_bridge.cli.commands import _flags, parser
+from pt_bridge.cli.parser import command_line, flags_of
 from pt_bridge.errors import UsageError
 from tests.cli.test_conversion import CERT, LINE, LINK
 
@@ -19,8 +19,8 @@ BRIDGE = f"obfs4 a.example:443 cert={CERT} iat-mode=0"
 
 
 def shown(*words: str) -> tuple[str, list[str]]:
-    given = parser().parse_args(["show", *words])
-    return show.run(given, parser().parse_args, _flags)
+    given = command_line().parse_args(["show", *words])
+    return show.run(given, command_line().parse_args, flags_of)
 
 
 @pytest.fixture
