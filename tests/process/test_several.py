@@ -9,605 +9,423 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support.processes import (
-    CLIENT,
-    PLAIN_OPTIONS,
-    SERVER,
-    exchange,
-    receive,
-    until,
-)
-from tests.support.session_end import SessionEnd
+from tests.support.processes import CLIENT, SERVER, exchange, receive, until
+from tests.support.tunnel_rig import REPLACED_HAS_ENDED
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from tests.support.processes import Bench, FakePt
+    from tests.support.tunnel_rig import TunnelRig
 
-    from tests.support.processes import Bench, Program
-
-
-def client_table(name: str, listen: int, server: int, more: str = "") -> str:
-    return f"""\
-[[client]]
-name = "{name}"
-listen = "127.0.0.1:{listen}"
-server = "127.0.0.1:{server}"
-plugin-opts = "{PLAIN_OPTIONS}"
-{more}
-"""
+LISTENING = "pt-bridge[{}]: ready: obfs4proxy, listening on port {}"
+# For one PT's run: it is heard of, and waits until the gate is opened.
+WAITING = ("tell waits", "await")
+# A PT that offers something else.
+OTHER_CLIENT = ("say VERSION 1", "say CMETHOD-ERROR obsf4 what", "say CMETHODS DONE")
+OTHER_SERVER = ("say VERSION 1", "say SMETHOD-ERROR obsf4 what", "say SMETHODS DONE")
 
 
-def write(bench: Bench, *tables: str) -> Path:
-    path = bench.folder / "the.toml"
-    path.write_text("\n".join(tables))
-    return path
+def ports(rig: TunnelRig, number: int) -> list[int]:
+    return [rig.bench.free_port() for _ in range(number)]
 
 
-def start(bench: Bench, *tables: str) -> Program:
-    return bench.standalone("run", str(write(bench, *tables)))
+def install_lyrebird(bench: Bench, *steps: str) -> FakePt:
+    """Install a second PT, which `of_lyrebird` makes a tunnel use."""
+    other = bench.install("lyrebird")
+    other.play(*steps)
+    bench.variables["PATH"] = f"{other.folder}:{bench.variables['PATH']}"
+    return other
 
 
-def carries(bench: Bench, port: int, far: socket.socket) -> None:
-    near = bench.connect(port)
-    near.sendall(b"x")
-    end = bench.accept(far)
-    assert receive(end, 1) == b"x"
-    exchange(near, end)
+def of_lyrebird(table: str) -> str:
+    return table.replace("exec=obfs4proxy", "exec=lyrebird")
 
 
-@pytest.fixture
-def far(bench: Bench) -> socket.socket:
-    return bench.listen()
-
-
-def test_each_tunnel_has_its_port_its_pt_and_its_name(
-    bench: Bench, far: socket.socket
-) -> None:
-    bench.pt.play(*CLIENT)
-    ports = [bench.free_port(), bench.free_port()]
-    server = far.getsockname()[1]
-    program = start(
-        bench,
-        client_table("one", ports[0], server),
-        client_table("two", ports[1], server),
-    )
-    for name, port in zip(("one", "two"), ports, strict=True):
-        program.said(f"pt-bridge[{name}]: ready: obfs4proxy, listening on port {port}")
-        carries(bench, port, far)
-    program.signal(signal.SIGUSR1)
-    for name in ("one", "two"):
-        program.said(f"pt-bridge[{name}]: status: up ")
-    bench.stop(program)
+def test_each_tunnel_has_its_port_its_pt_and_its_name(rig: TunnelRig) -> None:
+    rig.pt.play(*CLIENT)
+    named = dict(zip(("one", "two"), ports(rig, 2), strict=True))
+    program = rig.run(*(rig.client(name, port=port) for name, port in named.items()))
+    for name, port in named.items():
+        program.said(LISTENING.format(name, port))
+        rig.carries(port)
+    rig.signal(signal.SIGUSR1, *(f"pt-bridge[{name}]: status: up " for name in named))
+    rig.stop()
     assert "pt-bridge: stopped" in program.text
 
 
-def test_a_client_listens_on_all_its_addresses(
-    bench: Bench, far: socket.socket
-) -> None:
-    bench.pt.play(*CLIENT)
-    ports = [bench.free_port(), bench.free_port()]
-    table = client_table("one", ports[0], far.getsockname()[1]).replace(
-        f'"127.0.0.1:{ports[0]}"', str([f"127.0.0.1:{port}" for port in ports])
+def test_a_client_listens_on_all_its_addresses(rig: TunnelRig) -> None:
+    rig.pt.play(*CLIENT)
+    both = ports(rig, 2)
+    program = rig.run(
+        rig.client(port=both[0]).replace(
+            f'"127.0.0.1:{both[0]}"', str([f"127.0.0.1:{port}" for port in both])
+        )
     )
-    program = start(bench, table)
     program.said("ready: ")
-    for port in ports:
-        carries(bench, port, far)
-    bench.stop(program)
+    for port in both:
+        rig.carries(port)
+    rig.stop()
 
 
-def test_one_that_fails_starts_again_and_never_ends_the_others(
-    bench: Bench, far: socket.socket
-) -> None:
+def test_one_that_fails_starts_again_and_never_ends_the_others(rig: TunnelRig) -> None:
     """Its port is closed meanwhile, so that nobody waits in vain."""
-    bench.pt.play(*CLIENT)
-    bad = bench.install("lyrebird")
-    bad.play("exit 1")
-    ports = [bench.free_port(), bench.free_port()]
-    server = far.getsockname()[1]
-    broken = client_table("bad", ports[1], server).replace(
-        "exec=obfs4proxy", "exec=lyrebird"
+    rig.pt.play(*CLIENT)
+    bad = install_lyrebird(rig.bench, "exit 1")
+    good_port, bad_port = ports(rig, 2)
+    program = rig.run(
+        rig.client("good", port=good_port),
+        of_lyrebird(rig.client("bad", port=bad_port)),
     )
-    bench.variables["PATH"] = f"{bad.folder}:{bench.variables['PATH']}"
-    program = start(bench, client_table("good", ports[0], server), broken)
     program.said("pt-bridge[good]: ready: ")
     program.said("pt-bridge[bad]: error: ")
-    carries(bench, ports[0], far)
-    program.signal(signal.SIGUSR1)
-    program.said("pt-bridge[bad]: status: ")
+    rig.carries(good_port)
+    rig.signal(signal.SIGUSR1, "pt-bridge[bad]: status: ")
     bad.play(*CLIENT)
     program.said("pt-bridge[bad]: ready: ")
-    carries(bench, ports[1], far)
-    bench.stop(program)
+    rig.carries(bad_port)
+    rig.stop()
 
 
-def test_what_a_pt_says_is_told_of_its_tunnel(bench: Bench, far: socket.socket) -> None:
+def test_what_a_pt_says_is_told_of_its_tunnel(rig: TunnelRig) -> None:
     """And what comes of a connection, long after the start."""
-    bench.pt.play(*CLIENT, "await", "say LOG SEVERITY=warning MESSAGE=some-words")
-    program = start(
-        bench, client_table("one", bench.port, far.getsockname()[1], "restarts = 0")
-    )
+    rig.pt.play(*CLIENT, "await", "say LOG SEVERITY=warning MESSAGE=some-words")
+    program = rig.run(rig.client(more="restarts = 0"))
     program.said("]: ready: ")
-    carries(bench, bench.port, far)
-    bench.pt.open_gate()
+    rig.carries()
+    rig.pt.open_gate()
     assert program.said("some-words").startswith("pt-bridge[one]: warning: ")
-    bench.pt.play("exit 1")
-    os.kill(bench.pt.pid, signal.SIGKILL)
+    rig.pt.play("exit 1")
+    os.kill(rig.pt.pid, signal.SIGKILL)
     assert program.said("killed by SIGKILL").startswith("pt-bridge[one]: error: ")
-    bench.stop(program)
+    rig.stop()
     assert not [
         line for line in program.lines if not line.startswith("pt-bridge[one]")
     ][:-1]
 
 
-def test_systemd_is_told_once_all_are_ready_or_have_failed(
-    bench: Bench, far: socket.socket
-) -> None:
-    bench.pt.play("await", *CLIENT)
-    path = bench.folder / "notify"
+def test_systemd_is_told_once_all_are_ready_or_have_failed(rig: TunnelRig) -> None:
+    rig.pt.play("await", *CLIENT)
+    path = rig.bench.folder / "notify"
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
         systemd.bind(str(path))
         systemd.settimeout(30)
-        bench.variables["NOTIFY_SOCKET"] = str(path)
-        program = start(
-            bench,
-            client_table("one", bench.free_port(), far.getsockname()[1]),
-            client_table("two", bench.free_port(), far.getsockname()[1]),
-        )
-        bench.pt.event("started", count=2)
-        bench.pt.open_gate()
+        rig.bench.variables["NOTIFY_SOCKET"] = str(path)
+        one, two = ports(rig, 2)
+        program = rig.run(rig.client("one", port=one), rig.client("two", port=two))
+        rig.pt.event("started", count=2)
+        rig.pt.open_gate()
         program.said("ready: ")
         systemd.setblocking(False)
         with pytest.raises(BlockingIOError):
             systemd.recv(100)
         systemd.settimeout(30)
-        bench.pt.open_gate()
+        rig.pt.open_gate()
         assert systemd.recv(100) == b"READY=1"
-        bench.stop(program)
+        rig.stop()
         assert systemd.recv(100) == b"STOPPING=1"
 
 
-def test_a_wrong_file_ends_all_before_anything_listens(
-    bench: Bench, far: socket.socket
-) -> None:
-    good = client_table("good", bench.port, far.getsockname()[1])
-    wrong = client_table("bad", bench.free_port(), 9, "exec = '/nowhere/pt'")
-    path = write(bench, good, wrong)
-    code, sentence = bench.failure(bench.standalone("run", str(path)))
+def failure(rig: TunnelRig, *tables: str) -> tuple[int, str]:
+    """Start tunnels that cannot be had; return the exit code and the sentence."""
+    return rig.bench.failure(rig.run(*tables))
+
+
+def test_a_wrong_file_ends_all_before_anything_listens(rig: TunnelRig) -> None:
+    wrong = rig.client("bad", port=rig.bench.free_port(), more="exec = '/nowhere/pt'")
+    code, sentence = failure(rig, rig.client("good"), wrong)
     assert code == 71
+    path = rig.bench.folder / "the.toml"
     assert f"{path}: [[client]] 'bad': there is no PT program /nowhere/pt" in sentence
-    with pytest.raises(ConnectionRefusedError):
-        bench.connect(bench.port)
+    assert rig.is_closed(rig.port)
 
 
-def test_a_port_in_use_ends_all_at_the_start(bench: Bench) -> None:
-    taken = bench.listen()
-    port = taken.getsockname()[1]
-    path = write(bench, client_table("one", port, 9))
-    code, sentence = bench.failure(bench.standalone("run", str(path)))
+def test_a_port_in_use_ends_all_at_the_start(rig: TunnelRig) -> None:
+    taken = rig.bench.listen().getsockname()[1]
+    code, sentence = failure(rig, rig.client(port=taken))
     assert code == 74
-    assert f"cannot listen on port {port}" in sentence
+    assert f"cannot listen on port {taken}" in sentence
+
+
+def test_a_port_that_a_table_cannot_have_at_the_start_is_told_of_it(
+    rig: TunnelRig,
+) -> None:
+    table = rig.client().replace("127.0.0.1:", "192.0.2.1:", 1)
+    code, sentence = failure(rig, table)
+    assert code == 74
+    assert sentence.startswith("[[client]] 'one': cannot listen on port ")
 
 
 # -- SIGHUP ----------------------------------------------------------------------------
 
 
-def test_a_reload_changes_what_has_changed_and_nothing_else(
-    bench: Bench, far: socket.socket
-) -> None:
+def test_a_reload_changes_what_has_changed_and_nothing_else(rig: TunnelRig) -> None:
     """One is left alone, one goes with its last tunnel, one comes."""
-    bench.pt.play(*CLIENT)
-    ports = [bench.free_port() for _ in range(3)]
-    server = far.getsockname()[1]
-    stays, goes, comes = (
-        client_table(name, port, server)
-        for name, port in zip(("stays", "goes", "comes"), ports, strict=True)
-    )
-    program = start(bench, stays, goes)
+    rig.pt.play(*CLIENT)
+    stays_at, goes_at, comes_at = ports(rig, 3)
+    stays = rig.client("stays", port=stays_at)
+    program = rig.run(stays, rig.client("goes", port=goes_at))
     for name in ("stays", "goes"):
         program.said(f"pt-bridge[{name}]: ready: ")
-    near = bench.connect(ports[1])
-    near.sendall(b"x")
-    end = bench.accept(far)
-    assert receive(end, 1) == b"x"
-    write(bench, stays, comes)
-    program.signal(signal.SIGHUP)
-    program.said("pt-bridge[comes]: ready: ")
-    carries(bench, ports[2], far)
-    carries(bench, ports[0], far)
-    with pytest.raises(ConnectionRefusedError):
-        bench.connect(ports[1])
-    exchange(near, end)
-    near.close()
-    end.close()
-    program.said("pt-bridge[goes]: the PT that was replaced has ended")
-    bench.stop(program)
+    open_one = rig.open(goes_at)
+    comes = rig.client("comes", port=comes_at)
+    rig.reload(stays, comes, says=["pt-bridge[comes]: ready: "])
+    rig.carries(comes_at)
+    rig.carries(stays_at)
+    assert rig.is_closed(goes_at)
+    exchange(*open_one)
+    for end in open_one:
+        end.close()
+    program.said(f"pt-bridge[goes]: {REPLACED_HAS_ENDED}")
+    rig.stop()
     assert program.text.count("pt-bridge[stays]: starting ") == 1
 
 
-def test_a_wrong_file_changes_nothing(bench: Bench, far: socket.socket) -> None:
-    bench.pt.play(*CLIENT)
-    program = start(bench, client_table("one", bench.port, far.getsockname()[1]))
-    program.said("ready: ")
-    write(bench, "[[client")
-    program.signal(signal.SIGHUP)
-    program.said("warning: reloading: ")
-    carries(bench, bench.port, far)
-    bench.stop(program)
+def test_a_wrong_file_changes_nothing(rig: TunnelRig) -> None:
+    rig.run_client()
+    rig.reload("[[client", says=["warning: reloading: "])
+    rig.carries()
+    rig.stop()
 
 
-def test_a_changed_tunnel_has_a_new_pt_and_keeps_what_is_open(
-    bench: Bench, far: socket.socket
-) -> None:
-    bench.pt.play(*CLIENT)
-    server = far.getsockname()[1]
-    program = start(bench, client_table("one", bench.port, server))
-    program.said("ready: ")
-    near = bench.connect(bench.port)
-    near.sendall(b"x")
-    end = bench.accept(far)
-    assert receive(end, 1) == b"x"
-    write(bench, client_table("one", bench.port, server, "restarts = 1"))
-    program.signal(signal.SIGHUP)
-    program.said("pt-bridge[one]: replacing the PT")
-    bench.pt.event("started", count=2)
-    until(lambda: program.heard().count("]: ready: ") == 2)
-    carries(bench, bench.port, far)
-    exchange(near, end)
-    near.close()
-    end.close()
-    program.said("the PT that was replaced has ended")
-    bench.stop(program)
+def test_a_changed_tunnel_has_a_new_pt_and_keeps_what_is_open(rig: TunnelRig) -> None:
+    program = rig.run_client()
+    open_one = rig.open()
+    rig.reload(
+        rig.client(more="restarts = 1"), says=["pt-bridge[one]: replacing the PT"]
+    )
+    rig.is_replaced(starts=2)
+    rig.carries()
+    exchange(*open_one)
+    for end in open_one:
+        end.close()
+    program.said(REPLACED_HAS_ENDED)
+    rig.stop()
 
 
-def test_a_new_pt_that_fails_leaves_the_old_one(
-    bench: Bench, far: socket.socket
-) -> None:
-    bench.pt.play(*CLIENT)
-    program = start(bench, client_table("one", bench.port, far.getsockname()[1]))
-    program.said("ready: ")
-    bench.pt.play("exit 1")
-    program.signal(signal.SIGUSR2)
-    program.said("the new PT was not taken: ")
-    carries(bench, bench.port, far)
-    bench.stop(program)
+def test_a_new_pt_that_fails_leaves_the_old_one(rig: TunnelRig) -> None:
+    rig.run_client()
+    rig.pt.play("exit 1")
+    rig.signal(signal.SIGUSR2, "the new PT was not taken: ")
+    rig.carries()
+    rig.stop()
 
 
-def reloaded(program: Program, *words: str) -> None:
-    """Have the file read again, and wait until it says so much."""
-    program.signal(signal.SIGHUP)
-    for each in words:
-        program.said(each)
-
-
-def test_a_changed_transport_that_is_misspelt_costs_nothing(
-    bench: Bench, far: socket.socket
-) -> None:
+def test_a_changed_transport_that_is_misspelt_costs_nothing(rig: TunnelRig) -> None:
     """The PT is the first to know; what is right a second time is taken."""
-    bench.pt.play(*CLIENT)
-    table = client_table("one", bench.port, far.getsockname()[1])
-    program = start(bench, table)
-    program.said("ready: ")
-    bench.pt.play("say VERSION 1", "say CMETHOD-ERROR obsf4 what", "say CMETHODS DONE")
-    write(bench, table.replace("transport=obfs4", "transport=obsf4"))
-    reloaded(
-        program,
-        "pt-bridge[one]: warning: pt-bridge knows no 'obsf4': did you mean 'obfs4'?",
-        "pt-bridge[one]: warning: the new PT was not taken: ",
+    rig.run_client()
+    rig.pt.play(*OTHER_CLIENT)
+    rig.reload(
+        rig.client().replace("transport=obfs4", "transport=obsf4"),
+        says=[
+            f"pt-bridge[one]: warning: {text}"
+            for text in (
+                "pt-bridge knows no 'obsf4': did you mean 'obfs4'?",
+                "the new PT was not taken: ",
+            )
+        ],
     )
-    carries(bench, bench.port, far)
-    bench.pt.play(*CLIENT)
-    write(bench, table + "restarts = 1")
-    program.signal(signal.SIGHUP)
-    until(lambda: program.heard().count("]: ready: ") == 2)
-    carries(bench, bench.port, far)
-    bench.stop(program)
+    rig.carries()
+    rig.pt.play(*CLIENT)
+    rig.reload(rig.client(more="restarts = 1"))
+    rig.is_replaced()
+    rig.carries()
+    rig.stop()
 
 
-def test_a_change_that_cannot_be_had_changes_nothing(
-    bench: Bench, far: socket.socket
-) -> None:
+def test_a_change_that_cannot_be_had_changes_nothing(rig: TunnelRig) -> None:
     """A port that somebody has, a file that is missing: not even what could be."""
-    bench.pt.play(*CLIENT)
-    other, taken = bench.free_port(), bench.listen().getsockname()[1]
-    server = far.getsockname()[1]
-    one = client_table("one", bench.port, server)
-    program = start(bench, one)
-    program.said("ready: ")
-    write(bench, one.replace(str(bench.port), str(taken)))
-    reloaded(
-        program,
-        f"reloading: [[client]] 'one': cannot listen on port {taken}: address already",
-    )
-    server_table = f"""\
-[[server]]
-name = "home"
-listen = "127.0.0.1:{other}"
-service = "127.0.0.1:{server}"
-transport = "obfs4"
-deny = "/nowhere/deny"
-"""
-    write(bench, server_table, client_table("two", other, server))
-    reloaded(program, "both listen on port")
-    write(bench, server_table)
-    reloaded(program, "[[server]] 'home': deny: /nowhere/deny cannot be read")
-    write(bench, one + "restarts = 1", client_table("two", taken, server))
-    program.signal(signal.SIGHUP)
+    program = rig.run_client()
+    (other,), taken = ports(rig, 1), rig.bench.listen().getsockname()[1]
+    why = f"[[client]] 'one': cannot listen on port {taken}: address already"
+    rig.reload(rig.client(port=taken), says=[f"reloading: {why}"])
+    home = rig.server(port=other, more='deny = "/nowhere/deny"')
+    rig.reload(home, rig.client("two", port=other), says=["both listen on port"])
+    rig.reload(home, says=["[[server]] 'home': deny: /nowhere/deny cannot be read"])
+    changed = rig.client(more="restarts = 1")
+    rig.reload(changed, rig.client("two", port=taken))
     until(lambda: program.heard().count("going on as before") == 4)
-    carries(bench, bench.port, far)
-    bench.stop(program)
+    rig.carries()
+    rig.stop()
     assert "replac" not in program.text
 
 
 def test_a_port_that_somebody_else_holds_is_no_obstacle_once_it_is_free(
-    bench: Bench, far: socket.socket
+    rig: TunnelRig,
 ) -> None:
     """The tunnel moves there, and what is open goes on."""
-    bench.pt.play(*CLIENT)
-    other, server = bench.free_port(), far.getsockname()[1]
-    program = start(bench, client_table("one", bench.port, server))
-    program.said("ready: ")
-    near = bench.connect(bench.port)
-    near.sendall(b"x")
-    end = bench.accept(far)
-    assert receive(end, 1) == b"x"
-    write(bench, client_table("one", other, server))
-    program.signal(signal.SIGHUP)
-    until(lambda: program.heard().count("]: ready: ") == 2)
-    carries(bench, other, far)
-    exchange(near, end)
-    until(lambda: is_closed(bench, bench.port))
-    bench.stop(program)
-
-
-def is_closed(bench: Bench, port: int) -> bool:
-    try:
-        bench.connect(port)
-    except ConnectionRefusedError:
-        return True
-    return False
+    rig.run_client()
+    open_one = rig.open()
+    (other,) = ports(rig, 1)
+    rig.reload(rig.client(port=other))
+    rig.is_replaced()
+    rig.carries(other)
+    exchange(*open_one)
+    until(lambda: rig.is_closed(rig.port))
+    rig.stop()
 
 
 @pytest.mark.parametrize("back", [False, True])
 def test_a_tunnel_listens_on_all_addresses_instead_of_one(
-    bench: Bench, far: socket.socket, *, back: bool
+    rig: TunnelRig, *, back: bool
 ) -> None:
     """Its own port is in its way, and is given up for that."""
-    bench.pt.play(*CLIENT)
-    one = client_table("one", bench.port, far.getsockname()[1])
-    every = one.replace(f"127.0.0.1:{bench.port}", f"0.0.0.0:{bench.port}")
+    rig.pt.play(*CLIENT)
+    one = rig.client()
+    every = one.replace(f"127.0.0.1:{rig.port}", f"0.0.0.0:{rig.port}")
     before, after = (every, one) if back else (one, every)
-    program = start(bench, before)
-    program.said("ready: ")
-    carries(bench, bench.port, far)
-    write(bench, after)
-    program.signal(signal.SIGHUP)
-    until(lambda: program.heard().count("]: ready: ") == 2)
-    carries(bench, bench.port, far)
-    bench.stop(program)
+    rig.run(before).said("ready: ")
+    rig.carries()
+    rig.reload(after)
+    rig.is_replaced()
+    rig.carries()
+    rig.stop()
 
 
-def test_a_tunnel_with_another_name_keeps_its_port(
-    bench: Bench, far: socket.socket
-) -> None:
+def test_a_tunnel_with_another_name_keeps_its_port(rig: TunnelRig) -> None:
     """Who comes between waits in it."""
-    bench.pt.play(*CLIENT)
-    table = client_table("one", bench.port, far.getsockname()[1])
-    program = start(bench, table)
-    program.said("ready: ")
-    bench.pt.play("tell waits", "await", *CLIENT)
-    write(bench, table.replace('"one"', '"two"'))
-    program.signal(signal.SIGHUP)
-    bench.pt.event("waits")
-    near = bench.connect(bench.port)
+    program = rig.run_client()
+    rig.pt.play(*WAITING, *CLIENT)
+    rig.reload(rig.client("two"))
+    rig.pt.event("waits")
+    near = rig.bench.connect(rig.port)
     near.sendall(b"x")
-    bench.pt.open_gate()
-    end = bench.accept(far)
+    rig.pt.open_gate()
+    end = rig.bench.accept(rig.far)
     assert receive(end, 1) == b"x"
     exchange(near, end)
     program.said("pt-bridge[two]: ready: ")
-    bench.stop(program)
+    rig.stop()
 
 
-def test_a_change_comes_before_one_that_hangs(bench: Bench, far: socket.socket) -> None:
-    bench.pt.play(*CLIENT)
-    table = client_table("one", bench.port, far.getsockname()[1])
-    program = start(bench, table)
-    program.said("ready: ")
-    bench.pt.play("tell waits", "await")
-    write(bench, table + "restarts = 1")
-    program.signal(signal.SIGHUP)
-    bench.pt.event("waits")
-    bench.pt.play(*CLIENT)
-    write(bench, table + "restarts = 2")
-    program.signal(signal.SIGHUP)
-    until(lambda: program.heard().count("]: ready: ") == 2)
-    carries(bench, bench.port, far)
-    bench.stop(program)
+def test_a_change_comes_before_one_that_hangs(rig: TunnelRig) -> None:
+    rig.run_client()
+    rig.pt.play(*WAITING)
+    rig.reload(rig.client(more="restarts = 1"))
+    rig.pt.event("waits")
+    rig.pt.play(*CLIENT)
+    rig.reload(rig.client(more="restarts = 2"))
+    rig.is_replaced()
+    rig.carries()
+    rig.stop()
 
 
-def test_a_change_comes_before_one_that_never_was_ready(
-    bench: Bench, far: socket.socket
-) -> None:
-    bench.pt.play("tell waits", "await")
-    table = client_table("one", bench.port, far.getsockname()[1])
-    program = start(bench, table)
-    bench.pt.event("waits")
-    bench.pt.play(*CLIENT)
-    write(bench, table + "restarts = 1")
-    program.signal(signal.SIGHUP)
-    program.said("ready: ")
-    carries(bench, bench.port, far)
-    bench.stop(program)
+def test_a_change_comes_before_one_that_never_was_ready(rig: TunnelRig) -> None:
+    rig.pt.play(*WAITING)
+    rig.run(rig.client())
+    rig.pt.event("waits")
+    rig.pt.play(*CLIENT)
+    rig.reload(rig.client(more="restarts = 1"), says=["ready: "])
+    rig.carries()
+    rig.stop()
 
 
-def test_one_that_failed_does_not_wait_once_it_is_mended(
-    bench: Bench, far: socket.socket
-) -> None:
-    bench.pt.play("exit 1")
-    table = client_table("one", bench.port, far.getsockname()[1])
-    program = start(bench, table)
-    program.said("; trying again in 1 s")
-    program.said("; trying again in 2 s")
-    program.said("; trying again in 4 s")
-    bench.pt.play(*CLIENT)
-    write(bench, table + "restarts = 1")
-    program.signal(signal.SIGHUP)
-    program.said("ready: ")
+def test_one_that_failed_does_not_wait_once_it_is_mended(rig: TunnelRig) -> None:
+    rig.pt.play("exit 1")
+    program = rig.run(rig.client())
+    for seconds in (1, 2, 4):
+        program.said(f"; trying again in {seconds} s")
+    rig.pt.play(*CLIENT)
+    rig.reload(rig.client(more="restarts = 1"), says=["ready: "])
     assert "in 8 s" not in program.text
-    carries(bench, bench.port, far)
-    bench.stop(program)
+    rig.carries()
+    rig.stop()
 
 
-SERVER_TABLE = """\
-[[server]]
-name = "home"
-listen = "127.0.0.1:{}"
-service = "127.0.0.1:{}"
-transport = "obfs4"
-exec = "{}"
-"""
+def run_server(rig: TunnelRig, *steps: str) -> str:
+    """Start a file with one server, without a front; return its table."""
+    rig.pt.play(*steps)
+    table = rig.server()
+    rig.run(table).said("ready: ")
+    return table
 
 
 def test_a_server_without_a_front_goes_on_where_the_new_one_would_fail(
-    bench: Bench, far: socket.socket
+    rig: TunnelRig,
 ) -> None:
     """It has not given up its port for a transport that the PT does not offer."""
-    bench.pt.play(*SERVER)
-    table = SERVER_TABLE.format(bench.port, far.getsockname()[1], bench.pt.path)
-    program = start(bench, table)
-    program.said("ready: ")
-    near = SessionEnd.as_client(bench.connect(bench.port), b"the old.")
-    near.sendall(b"x")
-    end = bench.accept(far)
-    assert receive(end, 1) == b"x"
-    bench.pt.play("say VERSION 1", "say SMETHOD-ERROR obsf4 what", "say SMETHODS DONE")
-    write(bench, table.replace("obfs4", "obsf4", 1))
-    reloaded(program, "pt-bridge[home]: warning: the new PT was not taken: ")
-    exchange(near, end)
-    other = SessionEnd.as_client(bench.connect(bench.port), b"the new.")
-    other.sendall(b"x")
-    assert receive(bench.accept(far), 1) == b"x"
-    bench.stop(program)
+    table = run_server(rig, *SERVER)
+    old = rig.open(id=b"the old.")
+    rig.pt.play(*OTHER_SERVER)
+    rig.reload(
+        table.replace("obfs4", "obsf4", 1),
+        says=["pt-bridge[home]: warning: the new PT was not taken: "],
+    )
+    exchange(*old)
+    rig.open(id=b"the new.")
+    rig.stop()
 
 
-def test_a_server_without_a_front_moves_to_another_port(
-    bench: Bench, far: socket.socket
-) -> None:
+def test_a_server_without_a_front_moves_to_another_port(rig: TunnelRig) -> None:
     """The old PT gives up its own."""
-    bench.pt.play("gives-up-port", *SERVER)
-    table = SERVER_TABLE.format(bench.port, far.getsockname()[1], bench.pt.path)
-    program = start(bench, table)
-    program.said("ready: ")
-    near = SessionEnd.as_client(bench.connect(bench.port), b"the old.")
-    near.sendall(b"x")
-    end = bench.accept(far)
-    assert receive(end, 1) == b"x"
-    other = bench.free_port()
-    write(bench, table.replace(str(bench.port), str(other)))
-    reloaded(program, f"ready: obfs4proxy, serving port {other}")
-    bench.pt.event("gave-up-port")
-    assert is_closed(bench, bench.port)
-    exchange(near, end)
-    near = SessionEnd.as_client(bench.connect(other), b"the new.")
-    near.sendall(b"x")
-    assert receive(bench.accept(far), 1) == b"x"
-    bench.stop(program)
+    run_server(rig, "gives-up-port", *SERVER)
+    old = rig.open(id=b"the old.")
+    (other,) = ports(rig, 1)
+    says = f"ready: obfs4proxy, serving port {other}"
+    rig.reload(rig.server(port=other), says=[says])
+    rig.pt.event("gave-up-port")
+    assert rig.is_closed(rig.port)
+    exchange(*old)
+    rig.open(other, id=b"the new.")
+    rig.stop()
 
 
-def test_what_needs_a_restart_is_said(bench: Bench, far: socket.socket) -> None:
-    bench.pt.play(*CLIENT)
-    table = client_table("one", bench.port, far.getsockname()[1])
-    program = start(bench, table)
-    program.said("ready: ")
-    write(bench, table, '[log]\nlevel = "debug"', '[metrics]\nlisten = "127.0.0.1:1"')
-    reloaded(
-        program,
-        "0 are new, 0 get another PT, 1 stay as they are; 0 end with",
-        "warning: [log] has changed: restart pt-bridge for that",
-        "warning: [metrics] has changed: restart pt-bridge for that",
+def test_what_needs_a_restart_is_said(rig: TunnelRig) -> None:
+    rig.run_client()
+    rig.reload(
+        rig.client(),
+        '[log]\nlevel = "debug"',
+        '[metrics]\nlisten = "127.0.0.1:1"',
+        says=[
+            "0 are new, 0 get another PT, 1 stay as they are; 0 end with",
+            "warning: [log] has changed: restart pt-bridge for that",
+            "warning: [metrics] has changed: restart pt-bridge for that",
+        ],
     )
-    bench.stop(program)
+    rig.stop()
 
 
-def test_a_port_that_a_table_cannot_have_at_the_start_is_told_of_it(
-    bench: Bench,
-) -> None:
-    path = write(
-        bench, client_table("one", bench.port, 9).replace("127.0.0.1:", "192.0.2.1:", 1)
-    )
-    code, sentence = bench.failure(bench.standalone("run", str(path)))
-    assert code == 74
-    assert sentence.startswith("[[client]] 'one': cannot listen on port ")
+def test_ctrl_c_lets_tunnels_finish(rig: TunnelRig) -> None:
+    program = rig.run_client()
+    open_one = rig.open()
+    rig.signal(signal.SIGINT, "finishing 1 tunnel")
+    exchange(*open_one)
+    for end in open_one:
+        end.close()
+    assert rig.bench.end(program) == 0
 
 
-def test_ctrl_c_lets_tunnels_finish(bench: Bench, far: socket.socket) -> None:
-    bench.pt.play(*CLIENT)
-    program = start(bench, client_table("one", bench.port, far.getsockname()[1]))
-    program.said("ready: ")
-    near = bench.connect(bench.port)
-    near.sendall(b"x")
-    end = bench.accept(far)
-    assert receive(end, 1) == b"x"
-    program.signal(signal.SIGINT)
-    program.said("finishing 1 tunnel")
-    exchange(near, end)
-    near.close()
-    end.close()
-    assert bench.end(program) == 0
+def test_ctrl_c_twice_stops_at_once(rig: TunnelRig) -> None:
+    program = rig.run_client()
+    rig.open()
+    rig.signal(signal.SIGINT, "finishing 1 tunnel")
+    rig.signal(signal.SIGINT)
+    assert rig.bench.end(program) == 0
 
 
-def test_ctrl_c_twice_stops_at_once(bench: Bench, far: socket.socket) -> None:
-    bench.pt.play(*CLIENT)
-    program = start(bench, client_table("one", bench.port, far.getsockname()[1]))
-    program.said("ready: ")
-    near = bench.connect(bench.port)
-    near.sendall(b"x")
-    bench.accept(far)
-    program.signal(signal.SIGINT)
-    program.said("finishing 1 tunnel")
-    program.signal(signal.SIGINT)
-    assert bench.end(program) == 0
-
-
-def test_the_log_is_where_the_file_says(bench: Bench, far: socket.socket) -> None:
-    bench.pt.play(*CLIENT)
-    log = bench.folder / "the.log"
-    table = client_table("one", bench.port, far.getsockname()[1])
-    program = start(bench, table, f'[log]\nlevel = "debug"\nfile = "{log}"')
-    program.said("ready: ")
-    os.rename(log, bench.folder / "old.log")
-    program.signal(signal.SIGHUP)
-    program.said("pt-bridge: reloaded: ")
-    bench.stop(program)
+def test_the_log_is_where_the_file_says(rig: TunnelRig) -> None:
+    rig.pt.play(*CLIENT)
+    log = rig.bench.folder / "the.log"
+    rig.run(rig.client(), f'[log]\nlevel = "debug"\nfile = "{log}"').said("ready: ")
+    os.rename(log, rig.bench.folder / "old.log")
+    rig.signal(signal.SIGHUP, "pt-bridge: reloaded: ")
+    rig.stop()
     assert "pt-bridge: stopped" in log.read_text()
-    assert "pt-bridge[one]: ready: " in (bench.folder / "old.log").read_text()
+    assert "pt-bridge[one]: ready: " in (rig.bench.folder / "old.log").read_text()
 
 
-def test_a_server_and_its_client_are_carried_by_one_process(
-    bench: Bench, far: socket.socket
-) -> None:
-    bench.pt.play(*SERVER)
-    other = bench.install("lyrebird")
-    other.play(*CLIENT)
-    bench.variables["PATH"] = f"{other.folder}:{bench.variables['PATH']}"
-    remote = bench.free_port()
-    server = f"""\
-[[server]]
-name = "home"
-listen = ["127.0.0.1:{remote}"]
-service = "127.0.0.1:{far.getsockname()[1]}"
-transport = "obfs4"
-exec = "{bench.pt.path}"
-front = true
-"""
-    client = client_table("away", bench.port, remote).replace(
-        "exec=obfs4proxy", "exec=lyrebird"
+def test_a_server_and_its_client_are_carried_by_one_process(rig: TunnelRig) -> None:
+    rig.pt.play(*SERVER)
+    install_lyrebird(rig.bench, *CLIENT)
+    (remote,) = ports(rig, 1)
+    client = of_lyrebird(rig.client("away"))
+    client = client.replace(f":{rig.far_port}", f":{remote}")
+    program = rig.run(
+        rig.server(port=remote, more="front = true"),
+        client.replace("session=0", "session=1"),
     )
-    program = start(bench, server, client.replace("session=0", "session=1"))
     program.said("pt-bridge[home]: ready: ")
     program.said("pt-bridge[away]: ready: ")
-    carries(bench, bench.port, far)
-    program.signal(signal.SIGUSR2)
-    until(lambda: program.heard().count("]: ready: ") == 4)
-    carries(bench, bench.port, far)
-    bench.stop(program)
+    rig.carries()
+    rig.signal(signal.SIGUSR2)
+    rig.is_ready(times=4)
+    rig.carries()
+    rig.stop()

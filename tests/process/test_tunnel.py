@@ -5,21 +5,19 @@ from __future__ import annotations
 import signal
 from typing import TYPE_CHECKING
 
-from tests.process.test_several import carries, client_table, start
 from tests.support.processes import CLIENT
 
 if TYPE_CHECKING:
-    from tests.support.processes import Bench
+    from tests.support.tunnel_rig import TunnelRig
 
 
-def test_one_that_failed_says_so_and_is_started_again(bench: Bench) -> None:
-    far = bench.listen()
-    bench.pt.play("exit 1")
-    program = start(bench, client_table("one", bench.port, far.getsockname()[1]))
+def test_one_that_failed_says_so_and_is_started_again(rig: TunnelRig) -> None:
+    rig.pt.play("exit 1")
+    program = rig.run(rig.client())
     program.said("; trying again in 2 s")
-    program.signal(signal.SIGUSR1)
-    program.said("status: it has failed, and is started again soon")
-    bench.pt.play(*CLIENT)
+    says = "status: it has failed, and is started again soon"
+    rig.signal(signal.SIGUSR1, says)
+    rig.pt.play(*CLIENT)
     program.said("ready: ")
-    carries(bench, bench.port, far)
-    bench.stop(program)
+    rig.carries()
+    rig.stop()
