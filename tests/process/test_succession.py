@@ -6,317 +6,205 @@ import os
 import signal
 from typing import TYPE_CHECKING
 
-import pytest
-
-from tests.support.processes import (
-    CLIENT,
-    PLAIN_OPTIONS,
-    SERVER,
-    exchange,
-    is_reset,
-    receive,
-    until,
-)
+from tests.support.processes import CLIENT, SERVER, exchange, is_reset, until
 from tests.support.session_end import SessionEnd
+from tests.support.tunnel_rig import REPLACED_HAS_ENDED
 
 if TYPE_CHECKING:
-    import socket
+    from tests.support.tunnel_rig import Ends, TunnelRig
 
-    from tests.support.processes import Bench, End, Program
-
-ENDED = "the PT that was replaced has ended"
-NUMBER_READY = "]: ready: "
+BROKEN_CLIENT = ("say VERSION 1", "say CMETHOD-ERROR obfs4 broken", "say CMETHODS DONE")
+BROKEN_SERVER = ("say VERSION 1", "say SMETHOD-ERROR obfs4 broken", "say SMETHODS DONE")
 
 
-@pytest.fixture
-def far(bench: Bench) -> socket.socket:
-    return bench.listen()
+def close(ends: Ends) -> None:
+    for end in ends:
+        end.close()
 
 
-def client(bench: Bench, far: socket.socket) -> Program:
-    bench.pt.play(*CLIENT)
-    program = bench.standalone(
-        "client",
-        f"--local=127.0.0.1:{bench.port}",
-        f"--remote=127.0.0.1:{far.getsockname()[1]}",
-        f"--plugin-opts={PLAIN_OPTIONS}",
-    )
-    program.said(NUMBER_READY)
-    return program
-
-
-def server(bench: Bench, far: socket.socket, *flags: str) -> Program:
-    bench.pt.play(*SERVER)
-    return start_server(bench, far, *flags)
-
-
-def start_server(bench: Bench, far: socket.socket, *flags: str) -> Program:
-    program = bench.standalone(
-        "server",
-        f"--local=127.0.0.1:{far.getsockname()[1]}",
-        f"--remote=127.0.0.1:{bench.port}",
-        "--transport=obfs4",
-        f"--exec={bench.pt.path}",
-        *flags,
-    )
-    program.said(NUMBER_READY)
-    return program
-
-
-def open_tunnel(
-    bench: Bench, far: socket.socket, *, id: bytes = b""
-) -> tuple[End, socket.socket]:
-    """Open a tunnel; with an id, as a stream of a session."""
-    sock = bench.connect(bench.port)
-    near: End = SessionEnd.as_client(sock, id) if id else sock
-    near.sendall(b"x")
-    end = bench.accept(far)
-    assert receive(end, 1) == b"x"
-    return near, end
-
-
-def replaced(bench: Bench, program: Program, *, starts: int = 2) -> None:
-    """Wait until the second PT is ready, of so many that were started."""
-    bench.pt.event("started", count=starts)
-    until(lambda: program.heard().count(NUMBER_READY) == 2)
-
-
-def test_a_clients_pt_is_replaced_and_tunnels_go_on(
-    bench: Bench, far: socket.socket
-) -> None:
+def test_a_clients_pt_is_replaced_and_tunnels_go_on(rig: TunnelRig) -> None:
     """The old one ends with its last tunnel."""
-    program = client(bench, far)
-    old = open_tunnel(bench, far)
-    program.signal(signal.SIGUSR2)
-    replaced(bench, program)
-    new = open_tunnel(bench, far)
+    program = rig.start_client()
+    old = rig.open()
+    rig.replace()
+    new = rig.open()
     for tunnel in (old, new):
         exchange(*tunnel)
-    assert ENDED not in program.heard()
-    for end in old:
-        end.close()
-    program.said(ENDED)
+    assert REPLACED_HAS_ENDED not in program.heard()
+    close(old)
+    program.said(REPLACED_HAS_ENDED)
     exchange(*new)
-    bench.stop(program)
+    rig.stop()
 
 
-def test_a_stop_ends_the_old_pt_too(bench: Bench, far: socket.socket) -> None:
-    program = client(bench, far)
-    near, _ = open_tunnel(bench, far)
-    program.signal(signal.SIGUSR2)
-    replaced(bench, program)
-    bench.stop(program)
+def test_a_stop_ends_the_old_pt_too(rig: TunnelRig) -> None:
+    rig.start_client()
+    near, _ = rig.open()
+    rig.replace()
+    rig.stop()
     assert is_reset(near)
 
 
-def test_a_connection_that_waits_is_not_lost(bench: Bench, far: socket.socket) -> None:
+def test_a_connection_that_waits_is_not_lost(rig: TunnelRig) -> None:
     """It was accepted, and has said nothing yet."""
-    program = client(bench, far)
-    near = bench.connect(bench.port)
-    program.signal(signal.SIGUSR2)
-    replaced(bench, program)
-    near.sendall(b"x")
-    end = bench.accept(far)
-    assert receive(end, 1) == b"x"
-    exchange(near, end)
-    bench.stop(program)
+    rig.start_client()
+    near = rig.bench.connect(rig.port)
+    rig.replace()
+    exchange(*rig.carried(near))
+    rig.stop()
 
 
-def test_a_new_pt_that_is_not_ready_in_time_is_not_taken(
-    bench: Bench, far: socket.socket
-) -> None:
-    program = client(bench, far)
-    bench.pt.play(
-        "say VERSION 1", "say CMETHOD-ERROR obfs4 broken", "say CMETHODS DONE"
-    )
-    program.signal(signal.SIGUSR2)
-    program.said("the new PT was not taken: ")
-    tunnel = open_tunnel(bench, far)
+def test_a_new_pt_that_is_not_ready_in_time_is_not_taken(rig: TunnelRig) -> None:
+    program = rig.start_client()
+    rig.pt.play(*BROKEN_CLIENT)
+    rig.signal(signal.SIGUSR2, "the new PT was not taken: ")
+    tunnel = rig.open()
     exchange(*tunnel)
-    for end in tunnel:
-        end.close()
-    bench.pt.play(*CLIENT)
-    program.signal(signal.SIGUSR2)
-    bench.pt.event("started", count=3)
-    program.said(ENDED)
-    exchange(*open_tunnel(bench, far))
-    bench.stop(program)
+    close(tunnel)
+    rig.pt.play(*CLIENT)
+    rig.signal(signal.SIGUSR2)
+    rig.pt.event("started", count=3)
+    program.said(REPLACED_HAS_ENDED)
+    rig.carries()
+    rig.stop()
 
 
-def test_a_second_request_waits_for_the_first(bench: Bench, far: socket.socket) -> None:
-    program = client(bench, far)
-    bench.pt.play("await", *CLIENT)
-    program.signal(signal.SIGUSR2)
-    bench.pt.event("started", count=2)
-    program.signal(signal.SIGUSR2)
-    program.said("a PT is being started already")
-    bench.pt.open_gate()
-    program.said(ENDED)
-    bench.stop(program)
+def start_replacing(rig: TunnelRig) -> None:
+    """Have a client's PT replaced, by one that waits until the gate is opened."""
+    rig.start_client()
+    rig.pt.play("await", *CLIENT)
+    rig.signal(signal.SIGUSR2)
+    rig.pt.event("started", count=2)
 
 
-def test_the_next_pt_takes_over_where_the_present_one_dies(
-    bench: Bench, far: socket.socket
-) -> None:
-    program = client(bench, far)
-    bench.pt.play("await", *CLIENT)
-    program.signal(signal.SIGUSR2)
-    bench.pt.event("started", count=2)
-    os.kill(bench.pt.pid, signal.SIGKILL)
-    program.said("starting the PT again")
-    bench.pt.open_gate()
-    bench.pt.open_gate()
-    exchange(*open_tunnel(bench, far))
-    bench.stop(program)
+def test_a_second_request_waits_for_the_first(rig: TunnelRig) -> None:
+    start_replacing(rig)
+    rig.signal(signal.SIGUSR2, "a PT is being started already")
+    rig.pt.open_gate()
+    rig.program.said(REPLACED_HAS_ENDED)
+    rig.stop()
 
 
-def test_ctrl_c_ends_a_pt_that_is_being_started(
-    bench: Bench, far: socket.socket
-) -> None:
-    program = client(bench, far)
-    bench.pt.play("await", *CLIENT)
-    program.signal(signal.SIGUSR2)
-    bench.pt.event("started", count=2)
-    program.signal(signal.SIGINT)
-    assert bench.end(program) == 0
+def test_the_next_pt_takes_over_where_the_present_one_dies(rig: TunnelRig) -> None:
+    start_replacing(rig)
+    os.kill(rig.pt.pid, signal.SIGKILL)
+    rig.program.said("starting the PT again")
+    rig.pt.open_gate()
+    rig.pt.open_gate()
+    rig.carries()
+    rig.stop()
 
 
-def test_a_front_hands_its_port_over(bench: Bench, far: socket.socket) -> None:
+def test_ctrl_c_ends_a_pt_that_is_being_started(rig: TunnelRig) -> None:
+    start_replacing(rig)
+    rig.signal(signal.SIGINT)
+    assert rig.bench.end(rig.program) == 0
+
+
+def test_a_front_hands_its_port_over(rig: TunnelRig) -> None:
     """So nobody is refused, and what is open goes on."""
-    program = server(bench, far, "--front=yes")
-    sock = bench.connect(bench.port)
-    near = SessionEnd.as_client(sock, b"the old.")
-    near.sendall(b"x")
-    end = bench.accept(far)
-    assert receive(end, 1) == b"x"
-    program.signal(signal.SIGUSR2)
-    replaced(bench, program)
-    new = open_tunnel(bench, far, id=b"the new.")
-    exchange(near, end)
+    program = rig.start_server("--front=yes")
+    sock = rig.bench.connect(rig.port)
+    old = rig.carried(sock, id=b"the old.")
+    rig.replace()
+    new = rig.open(id=b"the new.")
+    exchange(*old)
     exchange(*new)
     sock.close()
-    program.said(ENDED)
+    program.said(REPLACED_HAS_ENDED)
     exchange(*new)
-    bench.stop(program)
+    rig.stop()
 
 
-def test_no_stream_is_accepted_by_both(bench: Bench, far: socket.socket) -> None:
+def test_no_stream_is_accepted_by_both(rig: TunnelRig) -> None:
     """So a client that tries one again meets no second service."""
-    program = server(bench, far, "--front=yes")
-    open_tunnel(bench, far, id=b"the same")
-    program.signal(signal.SIGUSR2)
-    replaced(bench, program)
-    again = SessionEnd.as_client(bench.connect(bench.port), b"the same")
+    rig.start_server("--front=yes")
+    rig.open(id=b"the same")
+    rig.replace()
+    again = SessionEnd.as_client(rig.bench.connect(rig.port), b"the same")
     assert is_reset(again)
-    bench.stop(program)
+    rig.stop()
 
 
-def test_without_a_front_the_old_pt_gives_up_its_port(
-    bench: Bench, far: socket.socket
-) -> None:
+def test_without_a_front_the_old_pt_gives_up_its_port(rig: TunnelRig) -> None:
     """Once the new one was tried out; the fake ends at SIGINT, as obfs4proxy does."""
-    program = server(bench, far)
-    program.signal(signal.SIGUSR2)
-    program.said("replacing the PT, which has given up its port")
-    replaced(bench, program, starts=3)
-    exchange(*open_tunnel(bench, far, id=b"the new."))
-    bench.stop(program)
+    rig.start_server()
+    rig.signal(signal.SIGUSR2, "replacing the PT, which has given up its port")
+    rig.is_replaced(starts=3)
+    rig.carries(id=b"the new.")
+    rig.stop()
 
 
-FAILING = ("say VERSION 1", "say SMETHOD-ERROR obfs4 broken", "say SMETHODS DONE")
-
-
-def test_without_a_front_a_new_pt_that_fails_costs_nothing(
-    bench: Bench, far: socket.socket
-) -> None:
+def test_without_a_front_a_new_pt_that_fails_costs_nothing(rig: TunnelRig) -> None:
     """It is tried out before the old one gives up its port."""
-    program = server(bench, far)
-    old = open_tunnel(bench, far, id=b"the old.")
-    bench.pt.play(*FAILING)
-    program.signal(signal.SIGUSR2)
-    program.said("the new PT was not taken: ")
+    rig.start_server()
+    old = rig.open(id=b"the old.")
+    rig.pt.play(*BROKEN_SERVER)
+    rig.signal(signal.SIGUSR2, "the new PT was not taken: ")
     exchange(*old)
-    exchange(*open_tunnel(bench, far, id=b"the next"))
-    bench.stop(program)
+    rig.carries(id=b"the next")
+    rig.stop()
 
 
-def test_a_successor_that_fails_at_the_port_is_tried_again(
-    bench: Bench, far: socket.socket
-) -> None:
+def fail_at_the_port(rig: TunnelRig) -> Ends:
+    """Let the old PT give up its port, and the new one fail there.
+
+    Returns:
+        A tunnel that the old one carries.
+    """
+    rig.start_server(plays=("gives-up-port", *SERVER))
+    old = rig.open(id=b"the old.")
+    rig.pt.play("tell waits", "await", *SERVER)
+    rig.signal(signal.SIGUSR2)
+    rig.pt.event("waits")
+    rig.pt.play(*BROKEN_SERVER)
+    rig.pt.open_gate()  # the rehearsal is well, and the next one is not
+    rig.pt.event("gave-up-port")
+    rig.program.said("; trying again in 1 s")
+    return old
+
+
+def test_a_successor_that_fails_at_the_port_is_tried_again(rig: TunnelRig) -> None:
     """Meanwhile the old PT carries what it has."""
-    bench.pt.play("gives-up-port", *SERVER)
-    program = start_server(bench, far)
-    old = open_tunnel(bench, far, id=b"the old.")
-    bench.pt.play("tell waits", "await", *SERVER)
-    program.signal(signal.SIGUSR2)
-    bench.pt.event("waits")
-    bench.pt.play(*FAILING)
-    bench.pt.open_gate()  # the rehearsal is well, and the next one is not
-    bench.pt.event("gave-up-port")
-    program.said("; trying again in 1 s")
+    old = fail_at_the_port(rig)
     exchange(*old)
-    bench.pt.play(*SERVER)
-    until(lambda: program.heard().count(NUMBER_READY) == 2)
-    exchange(*open_tunnel(bench, far, id=b"the new."))
+    rig.pt.play(*SERVER)
+    rig.is_replaced()
+    rig.carries(id=b"the new.")
     exchange(*old)
-    for end in old:
-        end.close()
-    program.said(ENDED)
-    bench.stop(program)
+    close(old)
+    rig.program.said(REPLACED_HAS_ENDED)
+    rig.stop()
 
 
-def test_a_successor_that_fails_ends_it_once_nothing_is_carried(
-    bench: Bench, far: socket.socket
-) -> None:
+def test_a_successor_that_fails_ends_it_once_nothing_is_carried(rig: TunnelRig) -> None:
     """So that whoever started it knows."""
-    bench.pt.play("gives-up-port", *SERVER)
-    program = start_server(bench, far)
-    old = open_tunnel(bench, far, id=b"the old.")
-    bench.pt.play("tell waits", "await", *SERVER)
-    program.signal(signal.SIGUSR2)
-    bench.pt.event("waits")
-    bench.pt.play(*FAILING)
-    bench.pt.open_gate()
-    program.said("; trying again in 1 s")
-    for end in old:
-        end.close()
-    program.said(ENDED)
-    code, sentence = bench.failure(program)
+    close(fail_at_the_port(rig))
+    rig.program.said(REPLACED_HAS_ENDED)
+    code, sentence = rig.bench.failure(rig.program)
     assert code == 69, sentence
 
 
-def test_a_stop_ends_a_rehearsal(bench: Bench, far: socket.socket) -> None:
-    program = server(bench, far)
-    bench.pt.play("await", *SERVER)
-    program.signal(signal.SIGUSR2)
-    bench.pt.event("started", count=2)
-    bench.stop(program)
+def test_a_stop_ends_a_rehearsal(rig: TunnelRig) -> None:
+    rig.start_server()
+    rig.pt.play("await", *SERVER)
+    rig.signal(signal.SIGUSR2)
+    rig.pt.event("started", count=2)
+    rig.stop()
 
 
-def test_a_pt_that_does_not_give_up_its_port_is_left(
-    bench: Bench, far: socket.socket
-) -> None:
-    pt = bench.install("some-pt")
-    pt.play(*SERVER)
-    program = bench.standalone(
-        "server",
-        f"--local=127.0.0.1:{far.getsockname()[1]}",
-        f"--remote=127.0.0.1:{bench.port}",
-        "--transport=obfs4",
-        f"--exec={pt.path}",
-    )
-    program.said(NUMBER_READY)
-    program.signal(signal.SIGUSR2)
-    program.said("add front=yes, or restart pt-bridge")
-    exchange(*open_tunnel(bench, far, id=b"some one"))
-    bench.stop(program)
+def test_a_pt_that_does_not_give_up_its_port_is_left(rig: TunnelRig) -> None:
+    rig.pt = rig.bench.install("some-pt")
+    rig.start_server()
+    rig.signal(signal.SIGUSR2, "add front=yes, or restart pt-bridge")
+    rig.carries(id=b"some one")
+    rig.stop()
 
 
-def test_the_status_is_told_of_each_pt(bench: Bench, far: socket.socket) -> None:
-    program = client(bench, far)
-    open_tunnel(bench, far)
-    program.signal(signal.SIGUSR2)
-    replaced(bench, program)
-    program.signal(signal.SIGUSR1)
+def test_the_status_is_told_of_each_pt(rig: TunnelRig) -> None:
+    program = rig.start_client()
+    rig.open()
+    rig.replace()
+    rig.signal(signal.SIGUSR1)
     until(lambda: program.heard().count("status: up ") == 2)
-    bench.stop(program)
+    rig.stop()

@@ -33,7 +33,7 @@ class TunnelRig:
 
     Attributes:
         bench: where pt-bridge runs.
-        pt: the PT of all tunnels that name no other one.
+        pt: the PT of all tunnels that name no other one; a test may take another.
         port: where the first tunnel's clients connect.
         far: where all tunnels lead to.
         far_port: its port.
@@ -112,9 +112,7 @@ exec = "{self.pt.path}"
         program.said(READY)
         return program
 
-    def start_server(
-        self, *flags: str, exec: Path | None = None, plays: Sequence[str] = SERVER
-    ) -> Program:
+    def start_server(self, *flags: str, plays: Sequence[str] = SERVER) -> Program:
         """Start one server by itself, and wait until its PT is ready."""
         self.pt.play(*plays)
         program = self.start(
@@ -122,7 +120,7 @@ exec = "{self.pt.path}"
             f"--local=127.0.0.1:{self.far_port}",
             f"--remote=127.0.0.1:{self.port}",
             "--transport=obfs4",
-            f"--exec={exec or self.pt.path}",
+            f"--exec={self.pt.path}",
             *flags,
         )
         program.said(READY)
@@ -166,6 +164,11 @@ exec = "{self.pt.path}"
         self.program.signal(number)
         for text in says:
             self.program.said(text)
+
+    def replace(self) -> None:
+        """Have the PT replaced, and wait until it is (SIGUSR2)."""
+        self.signal(signal.SIGUSR2)
+        self.is_replaced(starts=2)
 
     def is_replaced(self, *, starts: int = 0) -> None:
         """Wait until a second PT is ready, of so many that were started."""
