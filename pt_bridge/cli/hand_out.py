@@ -16,7 +16,7 @@ from pt_bridge.options.ss_variables import (
     REMOTE_HOST,
     REMOTE_PORT,
 )
-from pt_bridge.profiles import convert, pasted
+from pt_bridge.profiles import convert, pasted_options
 from pt_bridge.profiles.forms import PLUGIN
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def is_server(profile: Profile) -> bool:
     """Whether a profile is the server's own, and not for its clients."""
     if profile.program != PLUGIN:
         return False
-    own, _ = pasted.sorted_options(profile)
+    own, _ = pasted_options.sorted_options(profile)
     return SERVER in own
 
 

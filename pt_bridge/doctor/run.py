@@ -27,7 +27,7 @@ from pt_bridge.options.option_values import ONLY, TOR_BRIDGE
 from pt_bridge.options.own_options import OPTIONS, SERVER
 from pt_bridge.options.ss_variables import variables_from_flags
 from pt_bridge.options.transports import PROGRAMS, TRANSPORTS
-from pt_bridge.profiles import pasted
+from pt_bridge.profiles import pasted, pasted_options
 from pt_bridge.profiles.forms import PLUGIN
 from pt_bridge.system import event_loop, log, signals
 from pt_bridge.system.scrubber import Scrubber, one_line
@@ -278,7 +278,7 @@ def _profile(request: Request) -> Profile:
         return profile
     # A bridge line in them names the server.
     if options and not profile.hosts and request.remote is None:
-        told = pasted.from_options(options)
+        told = pasted_options.from_options(options)
         profile = replace(profile, hosts=told.hosts, port=told.port)
     return replace(profile, plugin_opts=options)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from pt_bridge.errors import ProtocolError
 
@@ -65,6 +65,10 @@ class Profile:
     def program(self) -> str:
         """The plugin's name without the folder it is in, or "" without a plugin."""
         return (self.plugin or "").rpartition("/")[2]
+
+    def with_notes(self, *notes: str) -> Profile:
+        """Return the same, with more notes on what reading it has left out."""
+        return replace(self, notes=(*self.notes, *notes))
 
 
 def is_method(text: str) -> bool:

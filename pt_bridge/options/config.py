@@ -329,23 +329,3 @@ class Config:
         if self._lines_say_where:
             return [self.bridge[0].address]
         return [Address(host, self.remote_port) for host in self.remote_hosts]
-
-
-def bridge_of(own: Values, given: list[tuple[str, str]]) -> BridgeLine | None:
-    """Return the one bridge line among the options, or None without one.
-
-    Args:
-        own: our own options.
-        given: the arguments for the PT, as `sort` gives them.
-
-    Raises:
-        OptionsError: it is none, there are several, or what it says is said beside it,
-            too.
-    """
-    lines = option_values.bridge(Given(own))
-    if not lines:
-        return None
-    if len(lines) > 1:
-        raise OptionsError(f"there are {len(lines)} bridge lines: give one here")
-    pt_arguments.check_alone(given)
-    return lines[0]

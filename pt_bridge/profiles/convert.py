@@ -9,7 +9,7 @@ from pt_bridge.errors import ConfigError, OptionsError, ProtocolError, UsageErro
 from pt_bridge.formats import ss_config, ss_link
 from pt_bridge.formats.bridge_line import BridgeLine
 from pt_bridge.options import option_values
-from pt_bridge.options.config import Config, bridge_of
+from pt_bridge.options.config import Config
 from pt_bridge.options.option_values import TOR_BRIDGE, Given
 from pt_bridge.options.own_options import SERVER
 from pt_bridge.options.ss_variables import (
@@ -22,7 +22,7 @@ from pt_bridge.options.ss_variables import (
 from pt_bridge.options.transports import TRANSPORTS
 from pt_bridge.profiles import ciphers
 from pt_bridge.profiles.forms import BRIDGE, JSON, LINK, NAMES, OPTIONS, PLUGIN
-from pt_bridge.profiles.pasted import sorted_options
+from pt_bridge.profiles.pasted_options import bridge_of, sorted_options
 from pt_bridge.protocol.address import Address, is_wildcard, parse_host_port
 from pt_bridge.text import excerpts
 

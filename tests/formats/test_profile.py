@@ -93,3 +93,8 @@ def test_a_profile_shown_by_a_debugger_shows_no_secret() -> None:
         others={"key": SECRET},
     )
     assert SECRET not in repr(profile)
+
+
+def test_notes_come_behind_those_that_are_there() -> None:
+    profile = Profile(notes=("one",)).with_notes("two", "three")
+    assert profile.notes == ("one", "two", "three")

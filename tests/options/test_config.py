@@ -13,8 +13,7 @@ from hypothesis import strategies as st
 
 from pt_bridge.errors import ConfigError, OptionsError, UsageError
 from pt_bridge.options.client_options import client_line
-from pt_bridge.options.config import Config, bridge_of
-from pt_bridge.options.option_values import BETWEEN
+from pt_bridge.options.config import Config
 from pt_bridge.options.own_options import GONE
 from pt_bridge.options.plugin_options import parse, serialize
 from pt_bridge.options.ss_variables import ADDRESS_VARIABLES, variables_from_flags
@@ -1052,12 +1051,6 @@ def test_ways_may_be_by_different_transports() -> None:
 def test_each_bridge_line_needs_all_its_arguments() -> None:
     text = options_error(f"bridge={LINE};bridge=obfs4 192.0.2.7:443 iat-mode=0")
     assert text.startswith("obfs4 needs cert=")
-
-
-def test_several_bridge_lines_are_counted_where_one_is_wanted() -> None:
-    line = f"obfs4 192.0.2.7:443 cert={'A' * 70} iat-mode=0"
-    with pytest.raises(OptionsError, match="there are 2 bridge lines: give one here"):
-        bridge_of({"bridge": f"{line}{BETWEEN}{line.replace('.7', '.8')}"}, [])
 
 
 # -- the owner's file of bridge lines --------------------------------------------------

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from pt_bridge.errors import OptionsError
 from pt_bridge.formats.profile import Profile
-from pt_bridge.profiles.pasted import NO_PLUGIN, TEXT_AROUND, from_options, read
+from pt_bridge.profiles.forms import TEXT_AROUND
+from pt_bridge.profiles.pasted import NO_PLUGIN, read
 from pt_bridge.profiles.unknown import NOTHING
 from tests.support.refusals import refusal_of
 
@@ -503,14 +504,6 @@ def test_what_is_something_else_or_broken_is_called_by_its_name(
         assert found == message
 
 
-def test_options_with_a_bridge_line_tell_the_server_too() -> None:
-    """And stay as they are."""
-    text = f"bridge=Bridge {LINE};idle=60"
-    profile = from_options(text)
-    assert (profile.hosts, profile.port) == (("198.51.100.7",), 8443)
-    assert profile.plugin_opts == text
-
-
 @settings(database=None, deadline=None)
 @given(
     st.text(max_size=30)
@@ -541,29 +534,3 @@ def test_only_an_error_of_the_options_ever_comes_out(text: str) -> None:
         read(text)
     except OptionsError:
         return
-
-
-@pytest.mark.parametrize("name", ["pt-", "pt-b", "pt-bridg"])
-def test_a_link_that_ends_within_our_name_was_not_copied_whole(name: str) -> None:
-    """No plugin is called that, and shadowsocks would look for one."""
-    assert refusal(f"{LINK}?plugin={name}") == (
-        f"this shadowsocks link is wrong: its plugin is '{name}', which is how "
-        f"'pt-bridge' begins: was it copied whole?"
-    )
-
-
-def test_another_plugin_whose_name_begins_like_ours_is_let_be() -> None:
-    assert read(f"{LINK}?plugin=pt-b%3Ba=b").plugin == "pt-b"
-    assert read(f"{LINK}?plugin=pt-bridge").plugin == "pt-bridge"
-
-
-def test_several_bridge_lines_in_options_say_where_the_first_server_is() -> None:
-    options = "bridge=obfs3 192.0.2.7:443;bridge=obfs3 192.0.2.8:80"
-    profile = from_options(options)
-    assert (profile.hosts, profile.port) == (("192.0.2.7",), 443)
-    assert profile.plugin_opts == options
-
-
-def test_a_file_of_bridge_lines_in_options_says_nothing_of_a_server() -> None:
-    """It is the owner's, and not read here."""
-    assert from_options("bridges=home").hosts == ()
