@@ -114,20 +114,22 @@ PRINTING = {
 def _doctor(given: argparse.Namespace) -> int:
     """Look at every link of a chain, and print on stdout what is found."""
     from pt_bridge.cli import of_service, read_input
-    from pt_bridge.doctor import run, unit
+    from pt_bridge.doctor import run
+    from pt_bridge.doctor.request import TIMEOUT, Request
+    from pt_bridge.files import unit
 
     options = given.plugin_opts
     if options is None and not given.text:
         options = os.environ.get("SS_PLUGIN_OPTIONS", "")
     text = " ".join(given.text)
-    request = run.Request(
+    request = Request(
         text=read_input.read(text) if text and not unit.is_unit(text) else "",
         plugin_opts=options,
         local=given.local,
         remote=given.remote,
         flags=flags_of(given),
         through=None if given.through is None else _address(given.through),
-        timeout=run.TIMEOUT if given.timeout is None else _seconds(given.timeout),
+        timeout=TIMEOUT if given.timeout is None else _seconds(given.timeout),
         json=given.json,
         with_tor=given.with_tor,
         tor_defaults=given.tor_defaults,

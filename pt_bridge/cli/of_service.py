@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable, Sequence
 
-    from pt_bridge.doctor.run import Request
-    from pt_bridge.doctor.unit import Service
+    from pt_bridge.doctor.request import Request
+    from pt_bridge.files.unit import Service
 
 # Of our own environment, what says nothing of a service.
 OURS = (b"HOME", b"STATE_DIRECTORY", b"XDG_STATE_HOME", b"XDG_CONFIG_HOME")

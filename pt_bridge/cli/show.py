@@ -7,8 +7,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pt_bridge.cli import hand_out, of_service, qr_code, read_input, run_command
-from pt_bridge.doctor import unit
 from pt_bridge.errors import UsageError
+from pt_bridge.files import unit
 from pt_bridge.formats.profile import Profile
 from pt_bridge.options.config import Config
 from pt_bridge.options.own_options import CLIENT, SERVER

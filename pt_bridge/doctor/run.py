@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pt_bridge.doctor import config_check
@@ -18,17 +18,10 @@ from pt_bridge.doctor.report import (
     ok,
     warning,
 )
-from pt_bridge.errors import BUG, ConfigError, OptionsError, UsageError
-from pt_bridge.files import bridges_file, owner_config
-from pt_bridge.formats.profile import Profile
-from pt_bridge.options import outer_plugins
-from pt_bridge.options.config import Config
+from pt_bridge.doctor.request import config_of, profile_of, secrets_of, words_of
+from pt_bridge.errors import BUG, ConfigError
 from pt_bridge.options.option_values import ONLY, TOR_BRIDGE
-from pt_bridge.options.own_options import OPTIONS, SERVER
-from pt_bridge.options.ss_variables import variables_from_flags
 from pt_bridge.options.transports import PROGRAMS, TRANSPORTS
-from pt_bridge.profiles import pasted, pasted_options
-from pt_bridge.profiles.forms import PLUGIN
 from pt_bridge.system import event_loop, log, signals
 from pt_bridge.system.scrubber import Scrubber, one_line
 
@@ -36,55 +29,17 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
 
     from pt_bridge.doctor.checks import Checks
-    from pt_bridge.options.option_values import Values
-    from pt_bridge.protocol.address import Address
+    from pt_bridge.doctor.request import Request
+    from pt_bridge.formats.profile import Profile
+    from pt_bridge.options.config import Config
 
     ChecksOf = Callable[[Config, float], Checks]
 
-# How long all of it may take, if nobody says otherwise (seconds): a PT takes a minute
-# to give up on a server.
-TIMEOUT = 120.0
-# What a configuration must name, and what is only checked does not need.
-ANY_LOCAL = "127.0.0.1:1080"
-# Flags that mean nothing to a pt-bridge that runs for one request: it writes no log.
-NOT_FOR_SHADOWSOCKS = {SERVER, "loglevel", "logfile", "unsafe-logging"}
 # What a word of our own sentences looks like; real keys are longer, or have digits.
 OUR_WORD = re.compile(r"[A-Za-z-]{1,20}")
 OUR_NAMES = frozenset({*PROGRAMS, *TRANSPORTS})
 ANSWER = "answer"  # the check that goes through shadowsocks, by any way
 STOPPED = 128  # and the signal's number, as shells have it
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
-    """What somebody asks doctor.
-
-    Attributes:
-        text: what it is about: plugin options, a bridge line, an ``ss://`` link or a
-            ``config.json``'s content; "" where flags say it all.
-        plugin_opts: plugin options that come before those of `text`, or None.
-        local: ``HOST:PORT`` on the side of shadowsocks, or None.
-        remote: ``HOST:PORT`` on the side of the Internet, or None.
-        flags: our own options from the command line.
-        through: a web server to ask for an answer through shadowsocks, or None.
-        timeout: how long all of it may take, in seconds.
-        json: whether a program reads the answer.
-        is_service: whether our environment is that of a service, of any user's.
-        with_tor: whether it is a Tor bridge, which a tor is to try.
-        tor_defaults: a file with more of that tor's configuration, or None.
-    """
-
-    text: str = field(default="", repr=False)
-    plugin_opts: str | None = field(default=None, repr=False)
-    local: str | None = None
-    remote: str | None = None
-    flags: Values = field(default_factory=dict, repr=False)
-    through: Address | None = None
-    timeout: float = TIMEOUT
-    json: bool = False
-    is_service: bool = False
-    with_tor: bool = False
-    tor_defaults: str | None = None
 
 
 def run(
@@ -173,13 +128,13 @@ async def results(
     deadline = loop.time() + request.timeout
     begun = loop.time()
     try:
-        profile = _profile(request)
-        config = _config(profile, request, variables)
+        profile = profile_of(request)
+        config = config_of(request, profile, variables)
     except ConfigError as error:
         result = failed(str(error), exit_code(error, 0))
         yield _clean(result.of("options", loop.time() - begun), scrub)
         return
-    secrets = _secrets(config, profile)
+    secrets = secrets_of(config, profile)
     words_of_others = Scrubber(addresses=False)
     words_of_others.add(secrets=secrets)
     scrub.add(secrets=[each for each in secrets if not _is_like_our_words(each)])
@@ -266,62 +221,6 @@ def _clean(result: CheckResult, scrub: Scrubber) -> CheckResult:
     return replace(result, text=text, advice=advice)
 
 
-def _profile(request: Request) -> Profile:
-    """Read what somebody gave us, whatever form it has."""
-    profile = pasted.read(request.text) if request.text else Profile()
-    if profile.program not in ("", PLUGIN) and request.plugin_opts is None:
-        raise OptionsError(
-            f"this is for the plugin {profile.program}, and not for {PLUGIN}"
-        )
-    options = request.plugin_opts
-    if options is None:
-        return profile
-    # A bridge line in them names the server.
-    if options and not profile.hosts and request.remote is None:
-        told = pasted_options.from_options(options)
-        profile = replace(profile, hosts=told.hosts, port=told.port)
-    return replace(profile, plugin_opts=options)
-
-
-def _config(
-    profile: Profile, request: Request, variables: Mapping[bytes, bytes]
-) -> Config:
-    remote = request.remote
-    if remote is None and profile.hosts and profile.port is not None:
-        hosts = "|".join(f"[{h}]" if ":" in h else h for h in profile.hosts)
-        remote = f"{hosts}:{profile.port}"
-    if remote is None:
-        raise UsageError(
-            "nothing says where the server is: add --remote HOST:PORT (a server's is "
-            "what it listens on)"
-        )
-    return Config(
-        variables_from_flags(
-            local=request.local or ANY_LOCAL,
-            remote=remote,
-            plugin_options=profile.plugin_opts,
-        ),
-        plugin=False,
-        flags=request.flags,
-        may=lambda option: owner_config.allows(option, variables),
-        bridges=lambda name: bridges_file.read(name, variables),
-        program_flags=lambda config, transport: (
-            owner_config.wanted(config, variables, transport).arguments
-        ),
-    )
-
-
-def _secrets(config: Config, profile: Profile) -> list[str]:
-    found = config.secrets
-    if config.via is not None:
-        found = [*found, *outer_plugins.values(config.via.options)]
-    if profile.password is not None:
-        found.append(profile.password)
-    if config.upstream_proxy is not None:
-        found += config.upstream_proxy.credentials
-    return found
-
-
 def _options(config: Config, profile: Profile, *, with_tor: bool) -> list[CheckResult]:
     """Print what was understood."""
     warnings = [*profile.notes, *config.warnings]
@@ -378,20 +277,6 @@ def _checks_of(
         profile=replace(
             profile, hosts=tuple(config.remote_hosts), port=config.remote_port
         ),
-        flags=_as_words(config, request.flags),
+        flags=words_of(config, request.flags),
         through=request.through,
     )
-
-
-def _as_words(config: Config, flags: Values) -> list[str]:
-    """Write our own options as a command line has them; none where there are none."""
-    words = [
-        word
-        for name, value in flags.items()
-        if name not in NOT_FOR_SHADOWSOCKS and not OPTIONS[name].is_flag_only
-        for word in OPTIONS[name].words(value)
-    ]
-    if not words:
-        return []
-    hosts = "|".join(f"[{h}]" if ":" in h else h for h in config.remote_hosts)
-    return [f"--remote={hosts}:{config.remote_port}", *words]

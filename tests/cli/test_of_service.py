@@ -9,9 +9,9 @@ import pytest
 
 from pt_bridge.cli import of_service
 from pt_bridge.cli.parser import command_line, flags_of
-from pt_bridge.doctor.run import Request
-from pt_bridge.doctor.unit import Service
+from pt_bridge.doctor.request import Request
 from pt_bridge.errors import UsageError
+from pt_bridge.files.unit import Service
 
 if TYPE_CHECKING:
     from pathlib import Path

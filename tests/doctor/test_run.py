@@ -275,7 +275,8 @@ def test_a_bug_is_said_to_be_one(bench: Bench) -> None:
     """ER-01: 70."""
     code = """if True:
         import sys
-        from pt_bridge.doctor.run import Request, run
+        from pt_bridge.doctor.request import Request
+        from pt_bridge.doctor.run import run
         def write(text):
             raise ValueError("odd")
         sys.exit(run(Request(text="transport=obfs3"), {}, write))

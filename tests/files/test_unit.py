@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pt_bridge.doctor import unit
 from pt_bridge.errors import UsageError
+from pt_bridge.files import unit
 
 if TYPE_CHECKING:
     from pathlib import Path
