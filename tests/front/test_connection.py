@@ -18,6 +18,7 @@ from tests.support.fronts import ANSWER, HELLO, MOMENT, Rig, hung_up, rig
 from tests.support.tcp import (
     CLOSE_WAIT,
     CLOSED,
+    Pair,
     is_reset,
     is_silent,
     noise,
@@ -35,6 +36,15 @@ MORE = 12_000_000  # bytes: more than what two connections hold unread
 BULK = noise(40_000_000)  # more than they ever hold
 SETTLED = 5  # rounds in which nothing moved
 KEEPALIVE = "02"  # the timer that runs, in /proc/net/tcp
+
+
+EACH_SIDE = pytest.mark.parametrize("side", ["client", "PT"])
+
+
+async def relayed(r: Rig, side: str) -> Pair:
+    """Act as a client and the PT; return the end of this side, and the other one."""
+    client, wire = await r.relayed()
+    return (client, wire) if side == "client" else (wire, client)
 
 
 async def speak_on(sock: socket.socket) -> None:
@@ -219,63 +229,38 @@ async def test_who_writes_to_a_pt_that_has_closed_is_reset_at_the_first_byte() -
         await r.is_over()
 
 
-async def test_a_pt_that_half_closes_and_then_resets() -> None:
-    """Front: Go's HTTP server, once it has closed with something unread."""
+@EACH_SIDE
+async def test_who_half_closes_and_then_resets(side: str) -> None:
+    """Front: nobody reads from it any more, nor writes to it.
+
+    So ends Go's HTTP server, once it has closed with something unread.
+    """
     with rig() as r:
-        client, wire = await r.relayed()
-        wire.shutdown(socket.SHUT_WR)
-        assert await read_to_end(client) == b""
-        reset(wire)
-        await hung_up(client)
+        gone, other = await relayed(r, side)
+        gone.shutdown(socket.SHUT_WR)
+        assert await read_to_end(other) == b""
+        reset(gone)
+        await hung_up(other)
         await r.is_over()
 
 
-async def test_a_client_that_half_closes_and_then_resets() -> None:
-    """Front: nobody reads from it any more, nor writes to it."""
-    with rig() as r:
-        client, wire = await r.relayed()
-        client.shutdown(socket.SHUT_WR)
-        assert await read_to_end(wire) == b""
-        reset(client)
-        await hung_up(wire)
-        await r.is_over()
-
-
+@EACH_SIDE
 @pytest.mark.parametrize("has_half_closed", [False, True])
-async def test_a_client_that_resets_while_the_pt_speaks(
-    *, has_half_closed: bool
+async def test_who_resets_while_the_other_side_speaks(
+    side: str, *, has_half_closed: bool
 ) -> None:
     """Front: found by a write as well as by a read."""
     with rig() as r:
-        client, wire = await r.relayed()
+        gone, other = await relayed(r, side)
         if has_half_closed:
-            client.shutdown(socket.SHUT_WR)
-            assert await read_to_end(wire) == b""
+            gone.shutdown(socket.SHUT_WR)
+            assert await read_to_end(other) == b""
         async with asyncio.TaskGroup() as tasks:
-            speaks = tasks.create_task(speak_on(wire))
-            await turn_until(lambda: not is_silent(client))
-            reset(client)
+            speaks = tasks.create_task(speak_on(other))
+            await turn_until(lambda: not is_silent(gone))
+            reset(gone)
             await speaks
-        await hung_up(wire)
-        await r.is_over()
-
-
-@pytest.mark.parametrize("has_half_closed", [False, True])
-async def test_a_pt_that_resets_while_the_client_speaks(
-    *, has_half_closed: bool
-) -> None:
-    """Front: likewise."""
-    with rig() as r:
-        client, wire = await r.relayed()
-        if has_half_closed:
-            wire.shutdown(socket.SHUT_WR)
-            assert await read_to_end(client) == b""
-        async with asyncio.TaskGroup() as tasks:
-            speaks = tasks.create_task(speak_on(client))
-            await turn_until(lambda: not is_silent(wire))
-            reset(wire)
-            await speaks
-        await hung_up(client)
+        await hung_up(other)
         await r.is_over()
 
 
@@ -318,44 +303,32 @@ async def waits_for_silence(r: Rig) -> None:
     )
 
 
-async def test_what_a_client_sent_before_it_left_is_still_read() -> None:
-    """SK-13: its reset was met by a write, and is told of only once."""
+@EACH_SIDE
+async def test_what_a_side_sent_before_it_left_is_still_read(side: str) -> None:
+    """SK-13: its reset was met by a write, and is told of only once.
+
+    So ends any PT that closes with something unread.
+    """
     with rig() as r:
-        client, wire = await r.relayed()
-        sent = await fill(r, client, wire)
-        at_once = unread(wire)
-        reset(client)
-        await write(wire, ANSWER)
+        left, slow = await relayed(r, side)
+        sent = await fill(r, left, slow)
+        at_once = unread(slow)
+        reset(left)
+        await write(slow, ANSWER)
         await waits_for_silence(r)
-        data = await to_reset(wire)
+        data = await to_reset(slow)
         assert at_once < len(data) <= sent
         assert BULK.startswith(data)
         await r.is_over()
 
 
-async def test_what_a_pt_sent_before_it_left_is_still_read() -> None:
-    """SK-13: as of any PT that closes with something unread."""
-    with rig() as r:
-        client, wire = await r.relayed()
-        sent = await fill(r, wire, client)
-        at_once = unread(client)
-        reset(wire)
-        await write(client, HELLO)
-        await waits_for_silence(r)
-        data = await to_reset(client)
-        assert at_once < len(data) <= sent
-        assert BULK.startswith(data)
-        await r.is_over()
-
-
-@pytest.mark.parametrize("who", ["client", "pt"])
+@EACH_SIDE
 async def test_who_does_not_read_what_the_other_side_has_left_is_reset(
-    who: str,
+    side: str,
 ) -> None:
     """SE-10: after a while in which nothing moves."""
     with rig() as r:
-        client, wire = await r.relayed()
-        slow, left = (client, wire) if who == "client" else (wire, client)
+        slow, left = await relayed(r, side)
         await fill(r, left, slow)
         reset(left)
         await write(slow, HELLO)
@@ -363,9 +336,8 @@ async def test_who_does_not_read_what_the_other_side_has_left_is_reset(
         r.clock.pass_by(LEFT_LIMIT - MOMENT)
         assert len(r.front) == 1
         r.clock.pass_by(MOMENT)
-        r.clock.pass_by(
-            LEFT_LIMIT
-        )  # the last bytes may have moved after the first look
+        # The last bytes may have moved after the first look.
+        r.clock.pass_by(LEFT_LIMIT)
         assert len(r.front) == 0
         await to_reset(slow)
 
