@@ -10,9 +10,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, NoReturn
 
-from pt_bridge.bridge.dialling import or_none, quiet_tasks
+from pt_bridge.bridge.dialling import Dials
 from pt_bridge.errors import PtBridgeError
 from pt_bridge.net import takeover
 from pt_bridge.net.resolve import Resolver
@@ -27,7 +27,7 @@ from pt_bridge.system.systemd import notify
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable, Coroutine, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from pt_bridge.errors import PtExited
     from pt_bridge.metrics.figures import Figures
@@ -38,8 +38,6 @@ if TYPE_CHECKING:
     from pt_bridge.system.rate_limit import RateLimit
     from pt_bridge.system.scrubber import Scrubber
     from pt_bridge.tor.behind import TorBehind
-
-T = TypeVar("T")
 
 # How long tunnels may go on after Ctrl-C (seconds).
 DRAIN_LIMIT = 10.0
@@ -93,7 +91,7 @@ class Bridge:
         self._began = self._loop.time()
         self._counts = Counts()
         self._tunnels = Tunnels(self._loop, config, self._tunnel_ended)
-        self._dialling: set[asyncio.Task[Any]] = set()
+        self._dials = Dials(self._a_tunnel_ended)
         self._was_ready = False
         self._stopping = False
         self._interrupted = False
@@ -119,7 +117,7 @@ class Bridge:
                     stack.enter_context(
                         parent.watched(self._loop, self._on_shadowsocks_ended)
                     )
-                async with quiet_tasks() as self._dials:
+                async with self._dials:
                     try:
                         await self._serve()
                     finally:
@@ -210,7 +208,7 @@ class Bridge:
             name=name,
             is_up=self.is_up,
             waiting=self._number_waiting(),
-            dialling=len(self._dialling),
+            dialling=len(self._dials),
         )
 
     @property
@@ -275,29 +273,18 @@ class Bridge:
     def report(self) -> None:
         """Write to the log how we are (SIGUSR1)."""
         outer = self._supervisors[0].outer  # beside which there is one PT alone
+        is_only = len(self._supervisors) == 1
         lines = status.lines(
             self.figures(),
             self._counts,
             up=self._loop.time() - self._began,
-            pts=[self._describe(each) for each in self._supervisors],
+            pts=[each.describe(is_only=is_only) for each in self._supervisors],
             via="" if self._config.via is None else self._config.via.name,
             via_pid=0 if outer is None or outer.is_ending() else outer.pid,
             uncounted="" if self._tor is None else self._tor.why_uncounted(),
         )
         for line in lines:
             report(f"status: {line}")
-
-    def _describe(self, pt: Supervisor) -> tuple[str, int]:
-        """Return what is said of a PT (`status.lines`)."""
-        process = pt.process
-        if process is not None and not process.is_ending():
-            return process.launch.name_and_version, process.pid
-        if len(self._supervisors) == 1:
-            return "the PT does not run", 0
-        why = "it is started again" if pt.failure is None else str(pt.failure)
-        left = max(0.0, pt.rests_until - self._loop.time())
-        rests = f"; next try in {left:.0f} s" if left else ""
-        return f"the PT for {', '.join(pt.transports)} does not run: {why}{rests}", 0
 
     def _on_shadowsocks_ended(self) -> None:
         if not self._stopping:
@@ -327,29 +314,7 @@ class Bridge:
         return 0
 
     def _open_tunnels(self) -> int:
-        return len(self._tunnels) + len(self._dialling) + len(self._sessions.streams)
-
-    def _start_dialling(
-        self,
-        dialling: Coroutine[None, None, T],
-        on_dialled: Callable[[T | None], None],
-    ) -> None:
-        """Reach the other side for a connection.
-
-        Args:
-            dialling: gives what was reached, or None.
-            on_dialled: gets that, in any case.
-        """
-        task = self._dials.create_task(or_none(dialling))
-        self._dialling.add(task)
-
-        # Not in the task itself: one that is cancelled before it begins runs nothing.
-        def ended(task: asyncio.Task[T | None]) -> None:
-            self._dialling.discard(task)
-            on_dialled(None if task.cancelled() else task.result())
-            self._a_tunnel_ended()
-
-        task.add_done_callback(ended)
+        return len(self._tunnels) + len(self._dials) + len(self._sessions.streams)
 
     def _tunnel_ended(self) -> None:
         self._a_tunnel_ended()
@@ -359,14 +324,12 @@ class Bridge:
 
         Streams of a session end by themselves: what had its EOF and its bytes stands.
         """
-        for task in self._dialling:
-            task.cancel()
+        self._dials.cancel()
         self._tunnels.pt_died()
 
     def _cut(self) -> None:
         """Reset everything that is not whole."""
-        for task in self._dialling:
-            task.cancel()
+        self._dials.cancel()
         self._tunnels.cut()
         self._sessions.cut()
 

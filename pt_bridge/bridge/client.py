@@ -146,7 +146,7 @@ class ClientBridge(ClientSide):
     ) -> None:
         """Dial the server for a stream, or for none yet (`pool.spares.Dial`)."""
         way: list[Place] = []
-        self._start_dialling(
+        self._dials.start(
             self._dial_server(local, avoid, on_way=way.append),
             lambda got: on_dialled(got, *way),
         )
@@ -215,7 +215,7 @@ class ClientBridge(ClientSide):
             on_dialled(plain)
             return
         dialling = self._dial_server(local, only=only, on_way=ways.append)
-        self._start_dialling(dialling, on_dialled)
+        self._dials.start(dialling, on_dialled)
 
     def _was_not_carried(self, local: socket.socket, *, may_wait: bool) -> None:
         """Keep a plain connection for the next PT, or reset it."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pt_bridge.errors import ResolverFailed, UsageError
 from pt_bridge.net.resolve import is_temporary
@@ -12,7 +12,8 @@ from pt_bridge.options.ss_variables import CALLED, REMOTE_HOST
 from pt_bridge.system.log import logger
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Coroutine
+    from collections.abc import AsyncIterator, Callable, Coroutine
+    from typing import Self
 
     from pt_bridge.net.resolve import Resolver
     from pt_bridge.options.config import Config
@@ -38,6 +39,61 @@ async def or_none(dialling: Coroutine[None, None, T]) -> T | None:
     except Exception:
         logger.exception("a bug ended a connection")
         return None
+
+
+class Dials:
+    """The tasks that reach the other side for connections, while the block lasts.
+
+    Other tasks of a bridge's may run beside them.
+    """
+
+    def __init__(self, on_ended: Callable[[], None]) -> None:
+        """Begin with none; `on_ended` is called behind the end of each."""
+        self._on_ended = on_ended
+        self._dialling: set[asyncio.Task[Any]] = set()
+        self._block = contextlib.AsyncExitStack()
+        self._tasks: asyncio.TaskGroup
+
+    async def __aenter__(self) -> Self:
+        self._tasks = await self._block.enter_async_context(quiet_tasks())
+        return self
+
+    async def __aexit__(self, *how: Any) -> None:
+        await self._block.__aexit__(*how)
+
+    def __len__(self) -> int:
+        return len(self._dialling)
+
+    def create_task(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        """Run something else as long as the block lasts."""
+        return self._tasks.create_task(work)
+
+    def start(
+        self,
+        dialling: Coroutine[None, None, T],
+        on_dialled: Callable[[T | None], None],
+    ) -> None:
+        """Reach the other side for a connection.
+
+        Args:
+            dialling: gives what was reached, or None.
+            on_dialled: gets that, in any case.
+        """
+        task = self._tasks.create_task(or_none(dialling))
+        self._dialling.add(task)
+
+        # Not in the task itself: one that is cancelled before it begins runs nothing.
+        def ended(task: asyncio.Task[T | None]) -> None:
+            self._dialling.discard(task)
+            on_dialled(None if task.cancelled() else task.result())
+            self._on_ended()
+
+        task.add_done_callback(ended)
+
+    def cancel(self) -> None:
+        """Reach nothing any more for those who wait."""
+        for task in self._dialling:
+            task.cancel()
 
 
 async def one_ip(

@@ -282,7 +282,7 @@ class ServerBridge(Bridge):
         def done(got: socket.socket | Cause | None) -> None:
             on_reached(Cause.UNREACHABLE if got is None else got)
 
-        self._start_dialling(self._connect_behind(client), done)
+        self._dials.start(self._connect_behind(client), done)
 
     async def _connect_behind(self, client: Address | None) -> socket.socket | Cause:
         behind = self._shadowsocks if self._tor is None else self._tor

@@ -83,7 +83,7 @@ class SocksBridge(ClientSide):
             else:
                 self._tunnels.join(local, plain, self._pt_has_died)
 
-        self._start_dialling(self._dial(local), on_dialled)
+        self._dials.start(self._dial(local), on_dialled)
 
     async def _dial(self, local: socket.socket) -> socket.socket | None:
         """Reach the bridge that a tor wants; where that fails, say so to it."""

@@ -95,6 +95,22 @@ class Supervisor:
         """Whether the PT has died, or the plugin that carries its connections."""
         return any(child.is_ending() for child in self.children)
 
+    def describe(self, *, is_only: bool) -> tuple[str, int]:
+        """Return what is said of the PT in a report, and its pid, or 0.
+
+        Args:
+            is_only: whether there is no other PT.
+        """
+        process = self.process
+        if process is not None and not process.is_ending():
+            return process.launch.name_and_version, process.pid
+        if is_only:
+            return "the PT does not run", 0
+        why = "it is started again" if self.failure is None else str(self.failure)
+        left = max(0.0, self.rests_until - self._loop.time())
+        rests = f"; next try in {left:.0f} s" if left else ""
+        return f"the PT for {', '.join(self.transports)} does not run: {why}{rests}", 0
+
     async def keep_running(self) -> NoReturn:
         """Run one PT after the other, as long as they do not die too often.
 

@@ -6,8 +6,9 @@ import asyncio
 
 import pytest
 
-from pt_bridge.bridge.dialling import or_none, quiet_tasks
+from pt_bridge.bridge.dialling import Dials, or_none, quiet_tasks
 from pt_bridge.errors import PtExited
+from tests.support.tcp import turn_until
 
 
 async def reached() -> str:
@@ -37,3 +38,28 @@ async def test_the_error_of_the_block_comes_through() -> None:
 
     with pytest.raises(PtExited):
         await fail()
+
+
+async def waiting(begun: asyncio.Event) -> str:
+    begun.set()
+    await asyncio.Event().wait()
+    return "reached"
+
+
+async def test_whoever_waits_is_told_what_was_reached_or_that_nothing_was() -> None:
+    """And behind that, that a dialling has ended."""
+    told: list[str | None] = []
+    dials = Dials(lambda: told.append("ended"))
+    async with dials:
+        dials.start(reached(), told.append)
+        dials.start(broken(), told.append)
+        assert len(dials) == 2
+        other = dials.create_task(reached())
+        await turn_until(lambda: not dials)
+        assert await other == "reached"
+        begun = asyncio.Event()
+        dials.start(waiting(begun), told.append)
+        await begun.wait()
+        dials.cancel()
+    assert told == ["reached", "ended", None, "ended", None, "ended"]
+    assert not dials

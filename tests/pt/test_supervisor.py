@@ -118,3 +118,14 @@ async def test_when_the_last_one_cannot_be_either_it_ends() -> None:
     with pytest.raises(ProgramError, match="nor is there this one"):
         await keep_running([first.supervisor, last.supervisor])
     assert first.supervisor.failure is MISSING
+
+
+async def test_it_is_said_why_a_pt_does_not_run_and_until_when() -> None:
+    pt = Pt([MISSING]).supervisor
+    assert pt.describe(is_only=True) == ("the PT does not run", 0)
+    text = "the PT for obfs4 does not run: "
+    assert pt.describe(is_only=False) == (f"{text}it is started again", 0)
+    pt.failure = MISSING
+    pt.rests_until = asyncio.get_running_loop().time() + 1e9
+    said, _ = pt.describe(is_only=False)
+    assert said.startswith(f"{text}there is no such program; next try in ")
