@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import os
 import socket
@@ -16,15 +15,15 @@ from pt_bridge.doctor.report import (
     any_is_enough,
     failed,
     ok,
-    skipped,
     unproven,
 )
 from pt_bridge.doctor.server_check import (
     HEAR_LIMIT,
-    check_name,
+    check_names,
     check_proxy,
-    check_server,
+    check_servers,
     failure,
+    servers_of,
     why_not_let_in,
 )
 from pt_bridge.doctor.session_check import NoSession, SessionCheck, end_of, judge
@@ -43,7 +42,6 @@ from pt_bridge.explain import reasons, remedies
 from pt_bridge.files import state_dir, temporary_dir
 from pt_bridge.net.connect import DIAL_LIMIT
 from pt_bridge.net.resolve import Resolver
-from pt_bridge.options import pt_arguments
 from pt_bridge.options.option_values import ALWAYS, NEVER
 from pt_bridge.options.transports import COPYING, goes_by_url, side_of
 from pt_bridge.protocol.frames import ID_SIZE, Accepted
@@ -198,42 +196,13 @@ class ClientChecks(Checks):
         limit = self._limit(REACH_LIMIT)
         return [await check_proxy(self._config.upstream_proxy, limit=limit)]
 
-    def _servers(self) -> Sequence[Address]:
-        """Return what the PT will connect to; () where only it knows."""
-        if self._config.transport not in COPYING:
-            return ()
-        if not goes_by_url(self._config.transport):
-            return self._config.remotes
-        named = pt_arguments.address(self._config.arguments)
-        return () if named is None else [named]
-
     async def _check_names(self) -> Sequence[CheckResult]:
-        names = [each for each in self._servers() if each.ip is None]
-        if not names:
-            return []
-        if self._config.upstream_proxy is not None:
-            return [skipped("the upstream proxy is asked for the server's name")]
-        limit = self._limit(REACH_LIMIT)
-        results = await asyncio.gather(
-            *(check_name(self._config, each, limit=limit) for each in names)
-        )
-        return any_is_enough(results, others=len(names) < len(self._servers()))
+        return await check_names(self._config, limit=self._limit(REACH_LIMIT))
 
     async def _check_servers(self) -> Sequence[CheckResult]:
-        servers = self._servers()
-        if not servers:
-            transport = self._config.transport
-            return [skipped(f"{transport} finds its way to the server by itself")]
         limit = self._limit(REACH_LIMIT)
-        found = await asyncio.gather(
-            *(check_server(self._config, each, limit=limit) for each in servers)
-        )
-        self._reached = [
-            server
-            for server, (first, *_) in zip(servers, found, strict=True)
-            if not first.has_failed
-        ]
-        return any_is_enough([result for results in found for result in results])
+        results, self._reached = await check_servers(self._config, limit=limit)
+        return results
 
     # -- through the PT ----------------------------------------------------------------
 
@@ -257,7 +226,7 @@ class ClientChecks(Checks):
 
     @property
     def _are_asked_for(self) -> bool:
-        return self._servers() == self._config.remotes
+        return servers_of(self._config) == self._config.remotes
 
     async def _shake_hands(self, remote: Address) -> CheckResult:
         begun = self._loop.time()

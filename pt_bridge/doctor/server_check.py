@@ -11,7 +11,14 @@ import errno
 import os
 from typing import TYPE_CHECKING
 
-from pt_bridge.doctor.report import exit_code, failed, ok, warning
+from pt_bridge.doctor.report import (
+    any_is_enough,
+    exit_code,
+    failed,
+    ok,
+    skipped,
+    warning,
+)
 from pt_bridge.errors import (
     NO_HOST,
     UNAVAILABLE,
@@ -30,6 +37,8 @@ from pt_bridge.net.connect import (
     unreached,
     unresolved,
 )
+from pt_bridge.options import pt_arguments
+from pt_bridge.options.transports import COPYING, goes_by_url
 from pt_bridge.system import linux
 
 if TYPE_CHECKING:
@@ -99,7 +108,53 @@ def failure(
     return failed(prefix + text, exit_code(error, otherwise), advice)
 
 
-async def check_name(config: Config, remote: Address, *, limit: float) -> CheckResult:
+def servers_of(config: Config) -> Sequence[Address]:
+    """Return what a client's PT will connect to; () where only it knows."""
+    if config.transport not in COPYING:
+        return ()
+    if not goes_by_url(config.transport):
+        return config.remotes
+    named = pt_arguments.address(config.arguments)
+    return () if named is None else [named]
+
+
+async def check_names(config: Config, *, limit: float) -> Sequence[CheckResult]:
+    """Return what becomes of the servers' names, of which one is enough."""
+    servers = servers_of(config)
+    names = [each for each in servers if each.ip is None]
+    if not names:
+        return []
+    if config.upstream_proxy is not None:
+        return [skipped("the upstream proxy is asked for the server's name")]
+    results = await asyncio.gather(
+        *(_check_name(config, each, limit=limit) for each in names)
+    )
+    return any_is_enough(results, others=len(names) < len(servers))
+
+
+async def check_servers(
+    config: Config, *, limit: float
+) -> tuple[Sequence[CheckResult], list[Address]]:
+    """Return whether the servers take connections, and those that do.
+
+    One is enough.
+    """
+    servers = servers_of(config)
+    if not servers:
+        text = f"{config.transport} finds its way to the server by itself"
+        return [skipped(text)], []
+    found = await asyncio.gather(
+        *(_check_server(config, each, limit=limit) for each in servers)
+    )
+    reached = [
+        server
+        for server, (first, *_) in zip(servers, found, strict=True)
+        if not first.has_failed
+    ]
+    return any_is_enough([result for results in found for result in results]), reached
+
+
+async def _check_name(config: Config, remote: Address, *, limit: float) -> CheckResult:
     """Return what becomes of a server's name."""
     try:
         async with asyncio.timeout(limit):
@@ -121,7 +176,7 @@ async def check_proxy(proxy: Proxy, *, limit: float) -> CheckResult:
     return ok(f"{proxy.scheme}://{proxy.address} takes connections")
 
 
-async def check_server(
+async def _check_server(
     config: Config, remote: Address, *, limit: float
 ) -> Sequence[CheckResult]:
     """Return whether the server takes connections, and each address of its name."""

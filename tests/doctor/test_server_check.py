@@ -11,7 +11,10 @@ import pytest
 
 from pt_bridge.doctor.server_check import (
     NOISE_SIZE,
+    check_names,
+    check_servers,
     reach_server,
+    servers_of,
     why_not_let_in,
 )
 from pt_bridge.errors import HungUp, SpeaksOtherwise, Unanswered, Unreached
@@ -31,11 +34,9 @@ LIMIT = 20.0  # seconds; loopback takes none
 SHORT = 0.1
 
 
-def config(options: str = OPTIONS) -> Config:
+def config(options: str = OPTIONS, remote: str = "127.0.0.1:2") -> Config:
     return Config(
-        variables_from_flags(
-            local="127.0.0.1:1", remote="127.0.0.1:2", plugin_options=options
-        )
+        variables_from_flags(local="127.0.0.1:1", remote=remote, plugin_options=options)
     )
 
 
@@ -63,6 +64,53 @@ async def test_without_a_proxy_the_server_is_reached_directly(bench: Bench) -> N
     listener = bench.listen()
     with await reach_server(config(), place_of(listener)):
         bench.accept(listener)
+
+
+@pytest.mark.parametrize(
+    ("options", "servers"),
+    [
+        (OPTIONS, ["127.0.0.1:2"]),
+        ("transport=webtunnel;url=https://tunnel.example/x", ["tunnel.example:443"]),
+        ("transport=webtunnel;url=tunnel", []),
+        ("transport=snowflake;url=https://broker.example/;front=a", []),
+    ],
+)
+def test_what_a_pt_connects_to_is_known_or_for_the_pt_to_know(
+    options: str, servers: list[str]
+) -> None:
+    assert [str(each) for each in servers_of(config(options))] == servers
+
+
+async def test_an_address_has_no_name_to_look_up() -> None:
+    assert await check_names(config(), limit=LIMIT) == []
+
+
+async def test_a_name_is_for_the_proxy_to_look_up() -> None:
+    options = "transport=webtunnel;url=https://tunnel.example/x"
+    given = config(f"{options};upstream-proxy=socks5://127.0.0.1:9")
+    (result,) = await check_names(given, limit=LIMIT)
+    assert result.text == "the upstream proxy is asked for the server's name"
+
+
+async def test_a_server_that_takes_connections_is_reached(bench: Bench) -> None:
+    there = place_of(bench.listen())
+    results, reached = await check_servers(config(remote=str(there)), limit=LIMIT)
+    assert reached == [there]
+    assert [each.has_failed for each in results] == [False]
+
+
+async def test_a_server_that_does_not_listen_is_not_reached(bench: Bench) -> None:
+    gone = f"127.0.0.1:{bench.free_port()}"
+    results, reached = await check_servers(config(remote=gone), limit=LIMIT)
+    assert reached == []
+    assert [each.has_failed for each in results] == [True]
+
+
+async def test_where_only_the_pt_knows_its_way_no_server_is_looked_for() -> None:
+    given = config("transport=snowflake;url=https://broker.example/;front=a")
+    (result,), reached = await check_servers(given, limit=LIMIT)
+    assert reached == []
+    assert result.text == "snowflake finds its way to the server by itself"
 
 
 async def told(
