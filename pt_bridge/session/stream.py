@@ -2,7 +2,7 @@
 
 A stream joins a local socket with the frames of a PT connection. It keeps flags of its
 own beside the session's: the session may be in the next stream already while the local
-side has not taken the last bytes of this one.
+side has not taken the last bytes of this one (`pt_bridge.relay.base_stream`).
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from pt_bridge.net.sockets import half_close, read_now, reset
 from pt_bridge.protocol.frames import TCP, Cause, data_frame, data_header
+from pt_bridge.relay.base_stream import BaseStream
 from pt_bridge.relay.pipes import PIPE_SIZE
 from pt_bridge.relay.reader import READ_SIZE, Reader
 from pt_bridge.relay.writer import Writer
@@ -33,46 +34,29 @@ MAX_KEPT = 64 * 1024
 MAX_DISCARDED = 64 * 1024
 
 
-class Stream:
+class Stream(BaseStream["SessionConnection"]):
     """What is carried between one local socket and one PT connection at a time.
 
     Attributes:
-        id: 8 bytes; a second try on another PT connection has the same.
         local: the socket to shadowsocks; None before it is reached, and at the end.
         kept: what was sent before ACCEPT (client); None where nothing is to be kept.
         is_early: whether bytes may be sent before ACCEPT.
         rival: the same stream on a second connection, until one is accepted, or None.
-        outbound, inbound: how many bytes have come from, and gone to, the local side.
-        moved_at: when bytes last moved, on the loop's clock.
-        eof_sent, eof_received: whether a side has said its EOF, behind all its bytes.
-        attempts: how many PT connections that were made for it have failed it.
     """
 
     __slots__ = (
         "_discarded",
         "_is_bulk",
         "_is_discarding",
-        "_is_over",
         "_local_eof",
         "_loop",
-        "_number",
         "_owner",
         "_pipes",
         "_reader",
-        "_reset_received",
         "_writer",
-        "attempts",
-        "connection",
-        "eof_received",
-        "eof_sent",
-        "id",
-        "inbound",
         "is_early",
         "kept",
         "local",
-        "moved_at",
-        "outbound",
-        "reset_sent",
         "rival",
     )
 
@@ -93,33 +77,22 @@ class Stream:
         A client's keeps what it sends until ACCEPT; it sends nothing before, unless
         `is_early`. The owner is told of its end.
         """
-        self._loop, self._pipes = loop, pipes
-        self._owner, self.id = owner, id
+        super().__init__(loop, id)
+        self._loop, self._pipes, self._owner = loop, pipes, owner
         self.local: socket.socket | None = None
-        self.connection: SessionConnection | None = None
         self.kept: bytearray | None = bytearray() if is_client else None
         self.is_early = is_early
         self.rival: Rival | None = None
         self._writer: Writer | None = None
         self._reader: Reader | None = None
-        self._number = 0
-        self._is_bulk = self._is_discarding = self._is_over = False
+        self._is_bulk = self._is_discarding = self._local_eof = False
         self._discarded = 0
-        self._local_eof = self._reset_received = False
-        self.eof_sent = self.eof_received = self.reset_sent = False
-        self.outbound = self.inbound = 0
-        self.moved_at = loop.time()
-        self.attempts = 0
 
     def take_local(self, sock: socket.socket) -> None:
         """Own a connected, non-blocking socket to shadowsocks from now on."""
         self.local = sock
         self._reader = Reader(self._loop, sock, self._pipes, self)
         self._writer = Writer(self._loop, sock, self._pipes, self)
-
-    def join(self, connection: SessionConnection, number: int) -> None:
-        """Belong to a PT connection, as its stream of that number."""
-        self.connection, self._number = connection, number
 
     def first_frames(self) -> bytes:
         """Return what a client says behind OPEN: what there is, and EOF."""
@@ -204,10 +177,7 @@ class Stream:
             self.on_drained()
             return
         self._local_eof = True
-        if self._may_speak() and not self.eof_sent:
-            assert self.connection is not None
-            self.eof_sent = True
-            self.connection.send(self.connection.session.eof())
+        self._say_eof()
         if self._is_discarding:  # it had closed for good; what it sent is said
             self.say_reset(Cause.CUT)
         self.update_reading()
@@ -218,26 +188,10 @@ class Stream:
         self._is_discarding = True
         self.say_reset(cause)
 
-    def say_reset(self, cause: Cause, text: bytes = b"") -> None:
-        """Say that the stream is dead, behind all that was sent before."""
-        if self.reset_sent:
-            return
-        may_speak = self._may_speak()
-        self.reset_sent = True
+    def _keep_nothing(self) -> None:
         self.kept = None
         self._drop_rival()
         self.update_reading()
-        if may_speak:
-            assert self.connection is not None
-            self.connection.send(self.connection.session.reset(cause, text))
-        self._see_whether_it_is_over()
-
-    def _may_speak(self) -> bool:
-        """Whether the session is still in this stream, and lets us say something."""
-        if self.connection is None or self.reset_sent:
-            return False
-        session = self.connection.session
-        return session.is_open and session.number == self._number
 
     # Inbound: from the PT to the local side.
 
@@ -355,11 +309,8 @@ class Stream:
             rival.drop()
 
     def _end(self) -> None:
-        """Tell of the end, once: it may be cut before its connection is."""
         self._drop_rival()
-        if not self._is_over:
-            self._is_over = True
-            self._owner.on_stream_ended(self)
+        super()._end()
 
     def release_local(self) -> socket.socket:
         """Touch the local socket no more, and return it: it goes another way."""
@@ -381,12 +332,7 @@ class Stream:
         if self.local is not None:
             reset(self.release_local())
 
-    def _see_whether_it_is_over(self) -> None:
-        is_clean = self.eof_sent and self.eof_received
-        is_dead = self.reset_sent and self._reset_received
-        if self._is_over or not (is_clean or is_dead):
-            return
-        self._is_over = True
+    def _leave_local(self, *, is_clean: bool) -> None:
         if self.local is not None:
             sock = self.release_local()
             if is_clean and not self._is_discarding:
@@ -394,7 +340,6 @@ class Stream:
             else:
                 reset(sock)
         self.kept = None
-        connection, self.connection = self.connection, None
-        self._owner.on_stream_ended(self)  # before its connection is free for others
-        if connection is not None:
-            connection.on_stream_over()
+
+    def _tell_of_end(self) -> None:
+        self._owner.on_stream_ended(self)

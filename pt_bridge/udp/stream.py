@@ -10,13 +10,13 @@ import math
 from typing import TYPE_CHECKING, Any, Protocol
 
 from pt_bridge.protocol.frames import DATAGRAMS, Cause, datagram_frame
+from pt_bridge.relay.base_stream import BaseConnection, BaseStream
 
 if TYPE_CHECKING:
     import asyncio
     import socket
 
     from pt_bridge.protocol.frames import Datagram
-    from pt_bridge.protocol.session import Session
 
 # What a client may send before ACCEPT, and so keeps for another try (bytes).
 MAX_KEPT = 64 * 1024
@@ -24,20 +24,12 @@ MAX_KEPT = 64 * 1024
 MAX_UNTAKEN = 64 * 1024
 
 
-class Connection(Protocol):
+class Connection(BaseConnection, Protocol):
     """The PT connection beneath (`pt_bridge.session.connection`)."""
-
-    session: Session
 
     @property
     def takes_datagrams(self) -> bool:
         """Whether one more may be sent: the path is not full."""
-
-    def send(self, frames: bytes) -> float:
-        """Send whole frames."""
-
-    def on_stream_over(self) -> None:
-        """Become free for the next stream."""
 
 
 class DatagramStreamOwner(Protocol):
@@ -58,43 +50,25 @@ class DatagramStreamOwner(Protocol):
         """
 
 
-class DatagramStream:
+class DatagramStream(BaseStream[Connection]):
     """What is carried on one PT connection at a time.
 
     A PT connection deals with it as with a stream of bytes
     (`pt_bridge.session.stream.Stream`); what only that can do says so.
 
     Attributes:
-        connection: the PT connection that carries it, or None.
-        id: 8 bytes; a second try on another PT connection has the same.
         local: a client's socket to shadowsocks, which stays its owner's; else None.
         kept: the frames that were sent before ACCEPT (client), or None.
         was_accepted: whether the server has accepted it (client).
-        outbound, inbound: how many bytes have gone to, and come from, the peer.
-        moved_at: when something last came from the peer, on the loop's clock.
-        eof_sent, eof_received, reset_sent: what was said of the end, by whom.
-        attempts: how many PT connections that were made for it have failed it.
         dropped: how many datagrams were, for the path was full.
     """
 
     __slots__ = (
-        "_is_over",
         "_kept_size",
-        "_number",
         "_owner",
-        "_reset_received",
-        "attempts",
-        "connection",
         "dropped",
-        "eof_received",
-        "eof_sent",
-        "id",
-        "inbound",
         "kept",
         "local",
-        "moved_at",
-        "outbound",
-        "reset_sent",
         "was_accepted",
     )
 
@@ -118,25 +92,14 @@ class DatagramStream:
             id: its 8 bytes.
             local: a client's socket; what is sent is then kept until ACCEPT.
         """
+        super().__init__(loop, id)
         self._owner = owner
-        self.id = id
         self.local = local
         self.kept: list[bytes] | None = None if local is None else []
         self.was_accepted = False
-        self._kept_size = 0
-        self.connection: Connection | None = None
-        self._number = 0
-        self._is_over = self._reset_received = False
-        self.eof_sent = self.eof_received = self.reset_sent = False
-        self.outbound = self.inbound = self.dropped = 0
-        self.moved_at = loop.time()
-        self.attempts = 0
+        self._kept_size = self.dropped = 0
 
     # The beginning, as a PT connection has it.
-
-    def join(self, connection: Connection, number: int) -> None:
-        """Belong to a PT connection, as its stream of that number."""
-        self.connection, self._number = connection, number
 
     def first_frames(self) -> bytes:
         """Return what a client says behind OPEN."""
@@ -197,33 +160,13 @@ class DatagramStream:
         """
         if self.connection is None:
             self._end()
-        elif self._may_speak() and not self.eof_sent:
-            self.eof_sent = True
-            self.connection.send(self.connection.session.eof())
+        else:
+            self._say_eof()
             self._see_whether_it_is_over()
 
     def refuse(self, cause: Cause, text: bytes = b"") -> None:
         """Send RESET: the server does not take it (server)."""
         self.say_reset(cause, text)
-
-    def say_reset(self, cause: Cause, text: bytes = b"") -> None:
-        """Send RESET: the stream is dead."""
-        if self.reset_sent:
-            return
-        may_speak = self._may_speak()
-        self.reset_sent = True
-        self.kept = None
-        if may_speak:
-            assert self.connection is not None
-            self.connection.send(self.connection.session.reset(cause, text))
-        self._see_whether_it_is_over()
-
-    def _may_speak(self) -> bool:
-        """Whether the session is still in this stream, and lets us say something."""
-        if self.connection is None or self.reset_sent:
-            return False
-        session = self.connection.session
-        return session.is_open and session.number == self._number
 
     def on_eof(self) -> None:
         """Send EOF as well: the peer sends nothing more, and wants no answers."""
@@ -254,19 +197,11 @@ class DatagramStream:
         self.kept = None
         self._end()
 
-    def _end(self) -> None:
-        if not self._is_over:
-            self._is_over = True
-            self._owner.on_stream_ended(self)
-
-    def _see_whether_it_is_over(self) -> None:
-        is_clean = self.eof_sent and self.eof_received
-        is_dead = self.reset_sent and self._reset_received
-        if self._is_over or not (is_clean or is_dead):
-            return
-        self._is_over = True
+    def _keep_nothing(self) -> None:
         self.kept = None
-        if self.connection is not None:
-            connection, self.connection = self.connection, None
-            connection.on_stream_over()
+
+    def _leave_local(self, *, is_clean: bool) -> None:
+        self.kept = None
+
+    def _tell_of_end(self) -> None:
         self._owner.on_stream_ended(self)
