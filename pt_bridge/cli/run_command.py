@@ -7,12 +7,14 @@ import os
 from typing import TYPE_CHECKING
 
 from pt_bridge.cli.parser import RUN
-from pt_bridge.errors import ConfigError, ListenError, OwnerFileError
+from pt_bridge.errors import ConfigError, ListenError, OptionsError, OwnerFileError
 from pt_bridge.files import bridges_file, operator_files, owner_config, trust
 from pt_bridge.net.bind import bind, holder
 from pt_bridge.options.config import Config
+from pt_bridge.options.transports import TRANSPORTS
 from pt_bridge.plans import tunnels_file
 from pt_bridge.pt import program
+from pt_bridge.text.spelling import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -127,9 +129,29 @@ def _config(plan: Plan, path: str) -> Config:
                 owner_config.wanted(config, os.environb, transport).arguments
             ),
         )
+        _check_transports(config)
         program.find(owner_config.wanted(config, os.environb), os.environb)
         operator_files.check(config)
     except ConfigError as error:
         text = plan.in_its_words(str(error))
         raise type(error)(f"{path}: {plan.where}: {text}") from None
     return config
+
+
+def _check_transports(config: Config) -> None:
+    """See that somebody may know each transport: we, the owner's file, or ``exec=``.
+
+    Raises:
+        ConfigError: nobody does; it names the nearest that we know.
+    """
+    known = f": it knows {', '.join(sorted(TRANSPORTS))}."
+    for transport in config.transports:
+        if transport in TRANSPORTS or config.exec is not None:
+            continue
+        if not owner_config.wanted(config, os.environb, transport).whence:
+            nearest = did_you_mean(transport, TRANSPORTS)
+            raise OptionsError(
+                f"pt-bridge knows no transport '{transport}'"
+                f"{nearest or known} If a PT of yours offers it, name that with "
+                f"--exec, or in pt-bridge.conf"
+            )

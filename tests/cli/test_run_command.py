@@ -122,12 +122,47 @@ def test_what_a_start_would_miss_is_missed(
 
 
 def test_what_a_start_would_warn_of_is_noted(bench: Bench) -> None:
+    """The program that is named may know such a transport."""
     program = check(bench, TABLE.replace("=obfs4;", "=obsf4;"))
     assert program.wait() == 0
     assert program.text == (
         "pt-bridge: note: [[client]] 'away': pt-bridge knows no 'obsf4': did you mean "
         "'obfs4'?"
     )
+
+
+@pytest.mark.parametrize("flags", [["--check"], []])
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("obsf4", "did you mean 'obfs4'? If a PT of yours offers it, name that with "),
+        ("another", "it knows conjure, meek, meek_lite, obfs2, obfs3, obfs4, "),
+    ],
+)
+def test_a_transport_that_nobody_knows_is_an_error(
+    bench: Bench, name: str, hint: str, flags: list[str]
+) -> None:
+    """Before anything is listened on, or given up."""
+    path = bench.folder / "the.toml"
+    path.write_text(SERVER.format(bench.port).replace("obfs4", name))
+    code, sentence = bench.failure(bench.standalone("run", *flags, str(path)))
+    assert code == 65
+    where = f"{path}: [[server]] 'home': pt-bridge knows no transport '{name}': "
+    assert f"{where}{hint}" in sentence
+    assert sentence.endswith("name that with exec, or in pt-bridge.conf")
+
+
+def test_a_transport_that_only_the_owners_file_knows_is_right(bench: Bench) -> None:
+    before = bench.for_ordinary_user()
+    bench.folder.chmod(0o755)
+    folder = bench.folder / "config"
+    folder.mkdir(mode=0o755)
+    line = f"ServerTransportPlugin obsf4 exec {bench.pt.path}"
+    (folder / "pt-bridge.conf").write_text(line)
+    bench.variables["XDG_CONFIG_HOME"] = str(folder)
+    text = SERVER.format(bench.port).replace("obfs4", "obsf4")
+    program = check(bench, text, before=before)
+    assert program.wait() == 0, program.text
 
 
 def test_a_log_file_that_can_be_written_is_right(bench: Bench) -> None:
