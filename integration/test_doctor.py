@@ -50,14 +50,6 @@ def path_of(pt: str) -> str:
     return find(pt, path=LYREBIRD_FOLDER if pt == "lyrebird" else None)
 
 
-def web_server(machine: Machine, port: int) -> Program:
-    program = machine.start(
-        "python3", "-u", "-m", "http.server", str(port), "--bind", "127.0.0.1"
-    )
-    program.wait_for("Serving HTTP")
-    return program
-
-
 def shadowsocks(machine: Machine, port: int) -> tuple[Program, str]:
     """Start ss-server; return it, and what its clients must use."""
     server = machine.ss_server(port, SERVER)
@@ -66,30 +58,15 @@ def shadowsocks(machine: Machine, port: int) -> tuple[Program, str]:
     return server, options
 
 
-def config_json(machine: Machine, port: int, options: str, **more: str) -> str:
-    path = machine.folder / "config.json"
-    values = {
-        "server": "127.0.0.1",
-        "server_port": port,
-        "method": METHOD,
-        "password": PASSWORD,
-        "plugin": "pt-bridge",
-        "plugin_opts": options,
-        **more,
-    }
-    path.write_text(json.dumps(values))
-    return str(path)
-
-
 @pytest.mark.parametrize("pt", PTS)
 def test_a_byte_comes_back_through_everything(machine: Machine, pt: str) -> None:
     """A whole config.json, through ss-local to a web server."""
     port, web = free_port(), free_port()
-    web_server(machine, web)
+    machine.web_server(web)
     _, options = shadowsocks(machine, port)
     code, steps = doctor(
         machine,
-        config_json(machine, port, options),
+        machine.config_json(port, options),
         f"--through=127.0.0.1:{web}",
         f"--exec={path_of(pt)}",
     )
@@ -167,7 +144,7 @@ def test_a_cert_of_another_server_is_told_of(machine: Machine, pt: str) -> None:
 
 def test_another_program_on_the_port_is_told_of(machine: Machine) -> None:
     port = free_port()
-    web_server(machine, port)
+    machine.web_server(port)
     options = f"transport=obfs4;cert={OTHER_CERT};iat-mode=0"
     code, steps = doctor(machine, options, f"--remote=127.0.0.1:{port}", "--timeout=20")
     assert code == 77
@@ -245,11 +222,11 @@ def test_a_server_without_a_session_is_well_all_the_same(
 ) -> None:
     """A bare PT in front of a bare ss-server."""
     port, web = free_port(), free_port()
-    web_server(machine, web)
+    machine.web_server(web)
     options = bare_server(machine, port)
     code, steps = doctor(
         machine,
-        config_json(machine, port, f"{options};exec=obfs4proxy"),
+        machine.config_json(port, f"{options};exec=obfs4proxy"),
         f"--session={session}",
         f"--through=127.0.0.1:{web}",
     )
@@ -300,11 +277,11 @@ def bare_server(machine: Machine, port: int) -> str:
 
 def test_a_wrong_password_brings_nothing_back(machine: Machine) -> None:
     port, web = free_port(), free_port()
-    web_server(machine, web)
+    machine.web_server(web)
     _, options = shadowsocks(machine, port)
     code, steps = doctor(
         machine,
-        config_json(machine, port, options, password="of-another-server"),
+        machine.config_json(port, options, password="of-another-server"),
         f"--through=127.0.0.1:{web}",
         "--timeout=30",
     )
@@ -317,7 +294,7 @@ def test_a_method_that_shadowsocks_does_not_know_is_told_of(machine: Machine) ->
     _, options = shadowsocks(machine, port)
     code, steps = doctor(
         machine,
-        config_json(machine, port, options, method="no-such-cipher"),
+        machine.config_json(port, options, method="no-such-cipher"),
         "--through=127.0.0.1:9",
     )
     assert code == 66
@@ -344,7 +321,7 @@ def test_a_transport_that_nobody_offers_is_told_of(machine: Machine) -> None:
 def test_what_a_real_pt_logs_is_explained(machine: Machine) -> None:
     """What answers is no web server that it believes."""
     port = free_port()
-    web_server(machine, port)
+    machine.web_server(port)
     code, steps = doctor(
         machine,
         ONLY_LYREBIRD_KNOWS.format(port=port),

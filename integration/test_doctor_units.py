@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from integration.support.endpoints import Service
-from integration.support.machine import METHOD, PASSWORD
+from integration.support.machine import shadowsocks_json
 from integration.support.systemd_machine import SystemdMachine, installed
 
 if TYPE_CHECKING:
@@ -49,16 +49,8 @@ def verdicts(steps: dict[str, dict[str, Any]]) -> dict[str, str]:
 @pytest.fixture
 def debians(machine: SystemdMachine) -> SystemdMachine:
     """Start Debian's server."""
-    configuration = {
-        "server": "127.0.0.1",
-        "server_port": PORT,
-        "password": PASSWORD,
-        "method": METHOD,
-        "plugin": "pt-bridge",
-        "plugin_opts": SERVER,
-    }
     path = "/etc/shadowsocks-libev/config.json"
-    machine.write(path, json.dumps(configuration))
+    machine.write(path, shadowsocks_json(PORT, SERVER))
     machine.run("systemctl", "start", DEBIANS)
     machine.wait_for(DEBIANS, "ready: ")
     return machine

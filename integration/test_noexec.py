@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from integration.support.endpoints import connect, digest, download, free_port
-from integration.support.machine import METHOD, PASSWORD, await_ss_server
+from integration.support.machine import await_ss_server
 from integration.support.pairings import OBFS4PROXY
 from integration.support.programs import ROOT, find
 
@@ -121,20 +121,9 @@ def test_doctor_says_what_is_so(machine: Machine, where: str) -> None:
     line = machine.client_options(server)
     await_ss_server(server)
     web = free_port()
-    machine.start(
-        *("python3", "-u", "-m", "http.server", str(web), "--bind", "127.0.0.1")
-    ).wait_for("Serving HTTP")
-    path = machine.folder / "config.json"
-    values = {
-        "server": "127.0.0.1",
-        "server_port": port,
-        "method": METHOD,
-        "password": PASSWORD,
-        "plugin": "pt-bridge",
-        "plugin_opts": line,
-    }
-    path.write_text(json.dumps(values))
-    command = ("pt-bridge", "doctor", "--json", str(path), f"--through=127.0.0.1:{web}")
+    machine.web_server(web)
+    path = machine.config_json(port, line)
+    command = ("pt-bridge", "doctor", "--json", path, f"--through=127.0.0.1:{web}")
     doctor = start(machine, folders, *command)
     code = doctor.wait()
     steps = [json.loads(line) for line in doctor.stdout.decode().splitlines()]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import socket
 import stat
@@ -22,7 +21,7 @@ from integration.support.endpoints import (
     download,
     upload,
 )
-from integration.support.machine import METHOD, PASSWORD
+from integration.support.machine import PASSWORD, shadowsocks_json
 from integration.support.programs import DEADLINE
 from integration.support.systemd_machine import SystemdMachine, installed
 from pt_bridge.errors import OptionsError
@@ -84,16 +83,8 @@ OURS = "pt-bridge-server/server/pt-bridge"
 
 def configure(machine: SystemdMachine, name: str, options: str, **more: object) -> None:
     """Write a configuration of shadowsocks's, in the folder where Debian has it."""
-    configuration = {
-        "server": "127.0.0.1",
-        "server_port": PORT,
-        "password": PASSWORD,
-        "method": METHOD,
-        "plugin": "pt-bridge",
-        "plugin_opts": options,
-        **more,
-    }
-    machine.write(f"/etc/shadowsocks-libev/{name}", json.dumps(configuration))
+    text = shadowsocks_json(PORT, options, **more)
+    machine.write(f"/etc/shadowsocks-libev/{name}", text)
 
 
 def clients_options(machine: SystemdMachine, folder: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 
 import psutil
@@ -26,6 +25,7 @@ from integration.support.machine import (
     Chain,
     await_ss_local,
     await_ss_server,
+    shadowsocks_json,
 )
 from integration.support.programs import DEADLINE, wait_until
 
@@ -133,32 +133,19 @@ def test_what_the_server_says_is_pasted_into_json_files_as_it_is(
 ) -> None:
     """The same in the configuration files of both hosts."""
     port, socks_port = free_port(), free_port()
-    common = {"server_port": port, "password": PASSWORD, "method": METHOD}
     server_file = machine.folder / "server.json"
-    server_file.write_text(
-        json.dumps(
-            {
-                **common,
-                "server": "127.0.0.1",
-                "plugin": "pt-bridge",
-                "plugin_opts": "server;transport=obfs4",
-            }
-        )
-    )
+    server_file.write_text(shadowsocks_json(port, "server;transport=obfs4"))
     server = machine.start("ss-server", "-c", str(server_file))
     options = machine.client_options(server)
     await_ss_server(server)
     client_file = machine.folder / "client.json"
     client_file.write_text(
-        json.dumps(
-            {
-                **common,
-                "server": ["127.0.0.2", "127.0.0.1"],
-                "local_address": "127.0.0.1",
-                "local_port": socks_port,
-                "plugin": "pt-bridge",
-                "plugin_opts": options,
-            }
+        shadowsocks_json(
+            port,
+            options,
+            server=["127.0.0.2", "127.0.0.1"],
+            local_address="127.0.0.1",
+            local_port=socks_port,
         )
     )
     client = machine.start("ss-local", "-c", str(client_file))

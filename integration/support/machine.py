@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
 import shutil
@@ -44,6 +45,26 @@ AS_NOBODY = (
     "--clear-groups",
 )
 NOBODYS_RIGHTS = ("dac_read_search",)
+
+
+def shadowsocks_json(port: int, options: str, **more: object) -> str:
+    """Return a configuration of shadowsocks's, with pt-bridge for its plugin.
+
+    Args:
+        port: the server's.
+        options: the plugin's.
+        more: what else is said, or said otherwise.
+    """
+    configuration = {
+        "server": "127.0.0.1",
+        "server_port": port,
+        "password": PASSWORD,
+        "method": METHOD,
+        "plugin": "pt-bridge",
+        "plugin_opts": options,
+        **more,
+    }
+    return json.dumps(configuration)
 
 
 class Machine:
@@ -235,6 +256,20 @@ class Machine:
         if all(":" in host for host in hosts):
             arguments += ["-b", "127.0.0.1"]  # else it would choose ::1, too
         return self.start("ss-local", *arguments, variables=variables, nobody=nobody)
+
+    def web_server(self, port: int) -> Program:
+        """Start a web server, and wait until it listens."""
+        program = self.start(
+            "python3", "-u", "-m", "http.server", str(port), "--bind", "127.0.0.1"
+        )
+        program.wait_for("Serving HTTP")
+        return program
+
+    def config_json(self, port: int, options: str, **more: object) -> str:
+        """Write a configuration of shadowsocks's, and return its path."""
+        path = self.folder / "config.json"
+        path.write_text(shadowsocks_json(port, options, **more))
+        return str(path)
 
     def client_options(self, server: Program) -> str:
         """Wait until a server is ready; read what its clients must use."""
