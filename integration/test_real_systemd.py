@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 # Each machine has ports of its own.
 PORT, SOCKS_PORT = 8388, 1080
+CLIENT_ADDRESS = ("127.0.0.1", SOCKS_PORT)
 KEYS = f"obfs4-{PORT}"
 
 pytestmark = pytest.mark.skipif(
@@ -79,12 +80,19 @@ INSTANCE = Debians(
 )
 LOCAL = "shadowsocks-libev-local@name.service"
 OURS = "pt-bridge-server/server/pt-bridge"
+TUNNELS = "pt-bridge.service"
 
 
 def configure(machine: SystemdMachine, name: str, options: str, **more: object) -> None:
     """Write a configuration of shadowsocks's, in the folder where Debian has it."""
     text = shadowsocks_json(PORT, options, **more)
     machine.write(f"/etc/shadowsocks-libev/{name}", text)
+
+
+def assert_ready(machine: SystemdMachine, unit: str, *, times: int = 1) -> None:
+    """Wait until a unit has said so many times that it is ready; check that it runs."""
+    machine.wait_for(unit, "ready: ", times=times)
+    assert_runs(machine, unit)
 
 
 def clients_options(machine: SystemdMachine, folder: str) -> str:
@@ -127,6 +135,12 @@ def assert_open(machine: SystemdMachine, port: int) -> None:
         socket.create_connection(("127.0.0.1", port), DEADLINE).close()
 
 
+def assert_uploads(machine: SystemdMachine) -> None:
+    """Check that the client's port leads to the service, for more than a packet."""
+    with machine.inside(), connect(CLIENT_ADDRESS) as sock:
+        assert upload(sock, MIB) == digest(MIB)
+
+
 def assert_no_secret(machine: SystemdMachine, options: str) -> None:
     """Check that the journal has neither the cert nor what a crash writes (SE-05)."""
     said = machine.journal()
@@ -145,8 +159,7 @@ def test_debians_server_keeps_its_keys(
     """PE-04: its user is one of systemd's making, and its folder behind a link."""
     configure(machine, debians.configuration, "server;transport=obfs4")
     machine.run("systemctl", "start", debians.unit)
-    machine.wait_for(debians.unit, "ready: ")
-    assert_runs(machine, debians.unit)
+    assert_ready(machine, debians.unit)
     assert set(machine.processes()) >= {"ss-server", "pt-bridge", "obfs4proxy"}
     options = clients_options(machine, debians.state)
     assert (machine.root / "var/lib" / debians.link).is_symlink()
@@ -154,8 +167,7 @@ def test_debians_server_keeps_its_keys(
     assert folder.stat().st_uid != 0
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     machine.run("systemctl", "restart", debians.unit)
-    machine.wait_for(debians.unit, "ready: ", times=2)
-    assert_runs(machine, debians.unit)
+    assert_ready(machine, debians.unit, times=2)
     assert clients_options(machine, debians.state) == options
     assert machine.journal(debians.unit).count("a new server") == 1
     stop_cleanly(machine, debians.unit)
@@ -180,8 +192,7 @@ def test_without_our_drop_in_the_journal_says_what_to_add(
     machine.write(f"{drop_in}/override.conf", "[Service]\nStateDirectory=pt-bridge\n")
     machine.run("systemctl", "daemon-reload")
     machine.run("systemctl", "restart", WHOLE.unit)
-    machine.wait_for(WHOLE.unit, "ready: ")
-    assert_runs(machine, WHOLE.unit)
+    assert_ready(machine, WHOLE.unit)
     clients_options(machine, WHOLE.state)
 
 
@@ -197,7 +208,7 @@ def test_debians_units_carry_traffic(machine: SystemdMachine, service: Service) 
     machine.wait_for(LOCAL, "ready: ")
     machine.wait_for(LOCAL, "listening at ")
     with machine.inside():
-        connect(("127.0.0.1", SOCKS_PORT)).close()
+        connect(CLIENT_ADDRESS).close()
         with connect_through(SOCKS_PORT, service.address) as sock:
             assert upload(sock, MIB) == digest(MIB)
         with connect_through(SOCKS_PORT, service.address) as sock:
@@ -258,11 +269,9 @@ def test_our_units_carry_traffic_and_say_how_they_are(
     machine.run("systemctl", "enable", "--now", client)
     assert_open(machine, SOCKS_PORT)
     machine.wait_for(client, "debug: ")
-    with machine.inside():
-        with connect(("127.0.0.1", SOCKS_PORT)) as sock:
-            assert upload(sock, MIB) == digest(MIB)
-        with connect(("127.0.0.1", SOCKS_PORT)) as sock:
-            assert download(sock, MIB) == digest(MIB)
+    assert_uploads(machine)
+    with machine.inside(), connect(CLIENT_ADDRESS) as sock:
+        assert download(sock, MIB) == digest(MIB)
     for unit in (client, server):
         machine.run("systemctl", "kill", "-s", "USR1", "--kill-whom=main", unit)
         machine.wait_for(unit, "status: up ")
@@ -288,22 +297,27 @@ def tunnels(machine: SystemdMachine, *tables: str) -> None:
     machine.write("/etc/pt-bridge/tunnels.toml", "\n".join(tables), 0o600)
 
 
-def test_several_tunnels_are_one_unit_and_a_reload_adds_one(
-    machine: SystemdMachine, service: Service
-) -> None:
-    """Its user is one of systemd's making, and gets a copy of the file each time."""
-    unit = "pt-bridge.service"
-    server = f"""\
+def server_table(service_port: int, *, front: str = "true") -> str:
+    """Return the table of a server, which is called home."""
+    return f"""\
 [[server]]
 name = "home"
 listen = ["0.0.0.0:{PORT}"]
-service = "127.0.0.1:{service.address[1]}"
+service = "127.0.0.1:{service_port}"
 transport = "obfs4"
-front = true
+front = {front}
 """
+
+
+def start_tunnels(machine: SystemdMachine, server: str) -> str:
+    """Start pt-bridge.service with a server; a reload adds its client.
+
+    Returns:
+        The options of the server's clients.
+    """
     tunnels(machine, server)
-    machine.run("systemctl", "enable", "--now", unit)
-    machine.wait_for(unit, "pt-bridge[home]: ready: ")
+    machine.run("systemctl", "enable", "--now", TUNNELS)
+    machine.wait_for(TUNNELS, "pt-bridge[home]: ready: ")
     options = clients_options(machine, "pt-bridge-run/pt-bridge")
     client = f"""\
 [[client]]
@@ -313,13 +327,20 @@ server = "127.0.0.1:{PORT}"
 plugin-opts = "{options}"
 """
     tunnels(machine, server, client)
-    machine.run("systemctl", "reload", unit)
-    machine.wait_for(unit, "pt-bridge[away]: ready: ")
-    with machine.inside(), connect(("127.0.0.1", SOCKS_PORT)) as sock:
-        assert upload(sock, MIB) == digest(MIB)
-    assert machine.journal(unit).count("pt-bridge[home]: starting ") == 1
-    assert_runs(machine, unit)
-    stop_cleanly(machine, unit)
+    machine.run("systemctl", "reload", TUNNELS)
+    machine.wait_for(TUNNELS, "pt-bridge[away]: ready: ")
+    return options
+
+
+def test_several_tunnels_are_one_unit_and_a_reload_adds_one(
+    machine: SystemdMachine, service: Service
+) -> None:
+    """Its user is one of systemd's making, and gets a copy of the file each time."""
+    options = start_tunnels(machine, server_table(service.address[1]))
+    assert_uploads(machine)
+    assert machine.journal(TUNNELS).count("pt-bridge[home]: starting ") == 1
+    assert_runs(machine, TUNNELS)
+    stop_cleanly(machine, TUNNELS)
     assert_nothing_runs(machine)
     assert_no_secret(machine, options)
 
@@ -329,59 +350,34 @@ def test_pt_bridge_itself_is_upgraded_by_a_reload(
     machine: SystemdMachine, service: Service, front: str
 ) -> None:
     """100 tunnels go on, others come meanwhile, and systemd knows the new one."""
-    unit = "pt-bridge.service"
-    server = f"""\
-[[server]]
-name = "home"
-listen = ["0.0.0.0:{PORT}"]
-service = "127.0.0.1:{service.address[1]}"
-transport = "obfs4"
-front = {front}
-"""
-    tunnels(machine, server)
-    machine.run("systemctl", "enable", "--now", unit)
-    machine.wait_for(unit, "pt-bridge[home]: ready: ")
-    options = clients_options(machine, "pt-bridge-run/pt-bridge")
-    client = f"""\
-[[client]]
-name = "away"
-listen = "127.0.0.1:{SOCKS_PORT}"
-server = "127.0.0.1:{PORT}"
-plugin-opts = "{options}"
-"""
-    tunnels(machine, server, client)
-    machine.run("systemctl", "reload", unit)
-    machine.wait_for(unit, "pt-bridge[away]: ready: ")
-    before = machine.run("systemctl", "show", "--property=MainPID", unit)
+    start_tunnels(machine, server_table(service.address[1], front=front))
+    before = machine.run("systemctl", "show", "--property=MainPID", TUNNELS)
     with contextlib.ExitStack() as stack:
         with machine.inside():
             open_ones = [
-                stack.enter_context(connect(("127.0.0.1", SOCKS_PORT)))
-                for _ in range(100)
+                stack.enter_context(connect(CLIENT_ADDRESS)) for _ in range(100)
             ]
         for sock in open_ones:
             sock.sendall(b"ECHO\n")
         assert all(echoes(sock) for sock in open_ones)
         (package,) = machine.root.glob("opt/pt-bridge/lib/python3*/site-packages")
         (package / "pt_bridge/__init__.py").touch()
-        machine.run("systemctl", "reload", unit)
-        while "is ready: ending with the last" not in machine.journal(unit):
-            assert "was not taken" not in machine.journal(unit)
-            with machine.inside(), connect(("127.0.0.1", SOCKS_PORT)) as sock:
+        machine.run("systemctl", "reload", TUNNELS)
+        while "is ready: ending with the last" not in machine.journal(TUNNELS):
+            assert "was not taken" not in machine.journal(TUNNELS)
+            with machine.inside(), connect(CLIENT_ADDRESS) as sock:
                 sock.sendall(b"ECHO\n")
                 assert echoes(sock)
         assert all(echoes(sock) for sock in open_ones)
-        with machine.inside(), connect(("127.0.0.1", SOCKS_PORT)) as sock:
-            assert upload(sock, MIB) == digest(MIB)
-        after = machine.run("systemctl", "show", "--property=MainPID", unit)
+        assert_uploads(machine)
+        after = machine.run("systemctl", "show", "--property=MainPID", TUNNELS)
         assert after != before
-        assert_runs(machine, unit)
-    machine.wait_for(unit, "pt-bridge: stopped")
-    with machine.inside(), connect(("127.0.0.1", SOCKS_PORT)) as sock:
-        assert upload(sock, MIB) == digest(MIB)
-    assert machine.run("systemctl", "show", "--property=MainPID", unit) == after
-    assert_runs(machine, unit)
-    stop_cleanly(machine, unit)
+        assert_runs(machine, TUNNELS)
+    machine.wait_for(TUNNELS, "pt-bridge: stopped")
+    assert_uploads(machine)
+    assert machine.run("systemctl", "show", "--property=MainPID", TUNNELS) == after
+    assert_runs(machine, TUNNELS)
+    stop_cleanly(machine, TUNNELS)
     assert_nothing_runs(machine)
 
 
@@ -399,31 +395,19 @@ def test_a_port_of_systemds_stays_open_while_we_are_started_anew(
     machine: SystemdMachine,
 ) -> None:
     """Socket activation: a connection that comes meanwhile waits, and is carried."""
-    unit = "pt-bridge.service"
-    tunnels(
-        machine,
-        f"""\
-[[server]]
-name = "home"
-listen = ["0.0.0.0:{PORT}"]
-service = "127.0.0.1:1"
-transport = "obfs4"
-front = true
-""",
-    )
+    tunnels(machine, server_table(1))
     machine.write(
         "/etc/systemd/system/pt-bridge.socket",
         f"[Socket]\nListenStream=0.0.0.0:{PORT}\n[Install]\nWantedBy=sockets.target\n",
     )
     machine.run("systemctl", "daemon-reload")
     machine.run("systemctl", "start", "pt-bridge.socket")
-    machine.run("systemctl", "start", unit)
-    machine.wait_for(unit, "ready: ")
-    machine.run("systemctl", "stop", unit)
+    machine.run("systemctl", "start", TUNNELS)
+    machine.wait_for(TUNNELS, "ready: ")
+    machine.run("systemctl", "stop", TUNNELS)
     assert_open(machine, PORT)  # and systemd starts the unit for it
-    machine.wait_for(unit, "ready: ", times=2)
-    assert_runs(machine, unit)
-    machine.run("systemctl", "stop", "pt-bridge.socket", unit)
+    assert_ready(machine, TUNNELS, times=2)
+    machine.run("systemctl", "stop", "pt-bridge.socket", TUNNELS)
 
 
 def test_our_server_may_have_a_port_below_1024(machine: SystemdMachine) -> None:
@@ -509,8 +493,7 @@ def test_a_server_keeps_its_keys_wherever_it_goes(
     configuration = "/etc/shadowsocks-libev/config.json"
     machine.write(configuration, text)
     machine.run("systemctl", "restart", WHOLE.unit)
-    machine.wait_for(WHOLE.unit, "ready: ")
-    assert_runs(machine, WHOLE.unit)
+    assert_ready(machine, WHOLE.unit)
     assert machine.run("cat", file) == options
 
     machine.run("systemctl", "stop", WHOLE.unit)
@@ -520,8 +503,7 @@ def test_a_server_keeps_its_keys_wherever_it_goes(
     machine.write(configuration, replace(text, {str(PORT): str(NEW_PORT)}))
     allow_ports_below_1024(machine)
     machine.run("systemctl", "start", WHOLE.unit)
-    machine.wait_for(WHOLE.unit, "ready: ", times=2)
-    assert_runs(machine, WHOLE.unit)
+    assert_ready(machine, WHOLE.unit, times=2)
     moved = file.replace(str(PORT), str(NEW_PORT))
     assert machine.run("cat", moved) == options
 
@@ -537,8 +519,7 @@ def test_a_server_keeps_its_keys_wherever_it_goes(
         other.run("sh", "-e", "-c", f"cd /root\n{unpack}")
         other.write(configuration, replace(text, {str(PORT): str(NEW_PORT)}))
         other.run("systemctl", "restart", WHOLE.unit)
-        other.wait_for(WHOLE.unit, "ready: ")
-        assert_runs(other, WHOLE.unit)
+        assert_ready(other, WHOLE.unit)
         assert other.run("cat", moved) == options
     finally:
         other.close()
