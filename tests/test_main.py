@@ -20,7 +20,6 @@ from tests.support.processes import (
     SERVER,
     SERVER_OPTIONS,
     as_ordinary_user,
-    exchange,
     mode,
     until,
 )
@@ -218,10 +217,7 @@ def test_it_works_with_next_to_nothing(bench: Bench) -> None:
         stderr=subprocess.DEVNULL,
     )
     near = bench.connect_when_open(bench.port)
-    near.sendall(b"x")
-    far = bench.accept(listener)
-    assert far.recv(1) == b"x"
-    exchange(near, far)
+    bench.carried(near, listener)
     assert mode(pt.state) == 0o700
     bench.stop(program)
     assert not pt.state.exists()
@@ -251,10 +247,7 @@ def test_it_works_with_closed_descriptors(bench: Bench, closed: str) -> None:
     )
     bench.pt.event("done")
     near = bench.connect_when_open(bench.port)
-    near.sendall(b"x")
-    far = bench.accept(listener)
-    assert far.recv(1) == b"x"
-    exchange(near, far)
+    bench.carried(near, listener)
     descriptors = Path(f"/proc/{program.process.pid}/fd")
     names = [os.readlink(descriptors / str(number)) for number in range(3)]
     assert names.count("/dev/null") >= len(closed.split())
@@ -280,10 +273,7 @@ def test_a_stderr_that_nobody_reads_any_more_does_no_harm(bench: Bench) -> None:
     bench.pt.open_gate()
     bench.pt.event("done")
     near = bench.connect_when_open(bench.port)
-    near.sendall(b"x")
-    far = bench.accept(listener)
-    assert far.recv(1) == b"x"
-    exchange(near, far)
+    bench.carried(near, listener)
     bench.stop(program)
 
 
@@ -295,10 +285,7 @@ def test_a_stderr_that_nobody_reads_for_now_does_no_harm(bench: Bench) -> None:
     program = bench.client(listener.getsockname())
     bench.pt.event("done")
     near = bench.connect(bench.port)
-    near.sendall(b"x")
-    far = bench.accept(listener)
-    assert far.recv(1) == b"x"
-    exchange(near, far)
+    bench.carried(near, listener)
     bench.stop(program)
     assert program.text.count("xxx") > 1
 
@@ -608,10 +595,7 @@ def test_it_says_what_happens_and_nothing_of_each_connection(bench: Bench) -> No
     listener = bench.listen()
     program = bench.client(listener.getsockname())
     near = bench.connect_when_open(bench.port)
-    near.sendall(b"x")
-    far = bench.accept(listener)
-    assert far.recv(1) == b"x"
-    exchange(near, far)
+    bench.carried(near, listener)
     bench.stop(program)
     assert program.lines == [
         f"pt-bridge[obfs4]: starting {bench.pt.path}",

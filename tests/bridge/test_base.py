@@ -138,8 +138,7 @@ def test_a_signal_that_is_ignored_at_the_start_stays_ignored(
         before=["env", f"--ignore-signal={name}"],
     )
     program.signal(signal.Signals[f"SIG{name}"])
-    near = bench.connect(bench.port)
-    near.sendall(b"x")
+    bench.speak()
     bench.accept(listener)
     bench.stop(program)
 
@@ -308,8 +307,7 @@ def test_a_stdin_that_is_no_pipe_means_nothing(bench: Bench) -> None:
     play(bench, "client")
     listener = bench.listen()
     program = start(bench, "client", target=listener.getsockname())
-    near = bench.connect(bench.port)
-    near.sendall(b"x")
+    bench.speak()
     bench.accept(listener)
     bench.stop(program)
 
@@ -453,8 +451,7 @@ def test_a_connection_that_comes_between_two_pts_is_carried_by_the_second(
     play(bench, "client", before=("await",))
     bench.pt.open_gate()
     bench.pt.event("started", count=2)
-    near = bench.connect(bench.port)
-    near.sendall(b"x")
+    near = bench.speak()
     bench.pt.open_gate()
     far = server_end(bench, listener, way)
     assert far.recv(1) == b"x"
@@ -656,8 +653,7 @@ def test_ctrl_c_lets_what_is_open_finish(bench: Bench) -> None:
     play(bench, "client")
     listener = bench.listen()
     program = by_hand(bench, listener.getsockname())
-    near = bench.connect(bench.port)
-    near.sendall(b"x")
+    near = bench.speak()
     far = bench.accept(listener)
     assert far.recv(1) == b"x"
     program.signal(signal.SIGINT)
@@ -677,8 +673,7 @@ def test_a_second_signal_does_not_let_it_finish(
     play(bench, "client")
     listener = bench.listen()
     program = by_hand(bench, listener.getsockname())
-    near = bench.connect(bench.port)
-    near.sendall(b"x")
+    near = bench.speak()
     bench.accept(listener).recv(1)
     program.signal(signal.SIGINT)
     program.said("finishing 1 tunnel")
@@ -840,8 +835,7 @@ def test_a_flood_from_the_pt_does_no_harm(bench: Bench, descriptor: int) -> None
     listener = bench.listen()
     program = start(bench, "client", target=listener.getsockname())
     bench.pt.event("written")
-    near = bench.connect(bench.port)
-    near.sendall(b"x")
+    bench.speak()
     bench.accept(listener)
     bench.stop(program)
 
@@ -876,7 +870,7 @@ def test_a_server_is_warned_of_clients_without_a_session_with_lyrebird(
     assert bench.accept(listener).recv(1) == b"x"
     assert "lyrebird does not" not in program.heard()
     for _ in range(2):
-        bench.connect(bench.port).sendall(b"x")
+        bench.speak()
         assert bench.accept(listener).recv(1) == b"x"
     bench.stop(program)
     assert program.text.count("warning: a client without a session has come") == 1

@@ -117,8 +117,7 @@ def test_resets_go_both_ways_in_a_session(bench: Bench, closes: str) -> None:
     bench.pt.play("say VERSION 1", f"closes {closes}", *CLIENT[1:])
     listener = bench.listen()
     program = ready_client(bench, listener.getsockname(), options=OPTIONS["session"])
-    near = bench.connect(bench.port)
-    near.sendall(b"x")
+    near = bench.speak()
     far = SessionEnd.as_server(bench.accept(listener))
     assert far.recv(1) == b"x"
     far.reset()
@@ -175,7 +174,7 @@ def test_the_arguments_reach_the_pt_in_order(
     host, port = bench.listen().getsockname()
     options_ = f"transport=obfs4;exec=obfs4proxy;{options}"
     program = ready_client(bench, (host, port), options=options_)
-    bench.connect(bench.port).sendall(b"x")
+    bench.speak()
     assert bench.pt.event("asked") == f"{host} {port} {arguments!r}"
     bench.stop(program)
 
@@ -185,7 +184,7 @@ def test_a_transport_may_have_no_arguments(bench: Bench) -> None:
     play_client(bench)
     target = bench.listen().getsockname()
     program = ready_client(bench, target, options="transport=obfs3;exec=obfs4proxy")
-    bench.connect(bench.port).sendall(b"x")
+    bench.speak()
     assert bench.pt.event("asked").split()[1:] == [str(target[1]), "b''"]
     bench.stop(program)
 
@@ -207,8 +206,7 @@ def test_the_servers_address_reaches_the_pt(
     listener = bench.listen("::1" if ":" in host else "127.0.0.1")
     port = listener.getsockname()[1]
     program = ready_client(bench, (host, port), options=PLAIN_OPTIONS)
-    near = bench.connect(bench.port)
-    near.sendall(b"x")
+    near = bench.speak()
     exchange_after(near, bench.accept(listener))
     asked = bench.pt.event("asked")
     # Some systems have two addresses for this name.
@@ -228,8 +226,7 @@ def test_a_pt_that_speaks_socks4_is_spoken_to(bench: Bench) -> None:
     listener = bench.listen()
     port = listener.getsockname()[1]
     program = ready_client(bench, ("localhost", port))
-    near = bench.connect(bench.port)
-    near.sendall(b"x")
+    near = bench.speak()
     exchange_after(near, bench.accept(listener))
     assert bench.pt.event("asked") == (
         f"127.0.0.1 {port} {f'cert={SECRET};iat-mode=0'.encode()!r}"
@@ -247,8 +244,7 @@ def test_the_server_that_worked_is_tried_first_next_time(bench: Bench) -> None:
     port = listener.getsockname()[1]
     program = ready_client(bench, ("127.0.0.1|127.0.0.2|127.0.0.3", port))
     for _ in range(2):
-        near = bench.connect(bench.port)
-        near.sendall(b"x")
+        near = bench.speak()
         exchange_after(near, bench.accept(listener))
     assert asked(bench) == ["127.0.0.1", "127.0.0.2", "127.0.0.3", "127.0.0.3"]
     assert "warning" not in program.text
@@ -259,8 +255,7 @@ def test_a_connection_fails_when_all_servers_do(bench: Bench) -> None:
     """FE-17, SK-13, ER-13."""
     play_client(bench, "refuse")
     program = ready_client(bench, ("192.0.2.1|192.0.2.2", 443))
-    near = bench.connect(bench.port)
-    near.sendall(b"x")
+    near = bench.speak()
     assert is_reset(near)
     assert asked(bench) == ["192.0.2.1", "192.0.2.2"]
     assert WHY in program.said("warning: a connection failed")
@@ -403,12 +398,10 @@ def test_a_connection_that_the_pt_refuses_is_reset(
     play_client(bench, f"{behaviour},relay")
     listener = bench.listen()
     program = ready_client(bench, listener.getsockname())
-    near = bench.connect(bench.port)
-    near.sendall(b"x")
+    near = bench.speak()
     assert is_reset(near)
     assert program.said("warning").startswith(f"pt-bridge[obfs4]: warning: {text}")
-    near = bench.connect(bench.port)
-    near.sendall(b"x")
+    near = bench.speak()
     exchange_after(near, bench.accept(listener))
     bench.stop(program)
 
@@ -420,8 +413,7 @@ def test_arguments_that_are_rejected_are_not_tried_with_the_next_server(
     play_client(bench, "reject")
     program = ready_client(bench, ("192.0.2.1|192.0.2.2", 443))
     for _ in range(3):
-        near = bench.connect(bench.port)
-        near.sendall(b"x")
+        near = bench.speak()
         assert is_reset(near)
     assert len(bench.pt.named("accepted")) == 3
     bench.stop(program)
@@ -436,8 +428,7 @@ def test_a_connection_that_the_pt_never_answers_troubles_nobody(bench: Bench) ->
     stuck = bench.connect(bench.port)
     stuck.sendall(b"x")
     bench.pt.event("accepted")
-    near = bench.connect(bench.port)
-    near.sendall(b"x")
+    near = bench.speak()
     exchange_after(near, bench.accept(listener))
     bench.stop(program)
     assert is_reset(stuck)
@@ -502,8 +493,7 @@ def test_the_death_of_either_resets_what_it_carried_and_both_are_started_again(
     plugin = bench.install_plugin("obfs-local", "plugin")
     listener = bench.listen()
     program = ready_client(bench, listener.getsockname(), options=OPTIONS[way] + VIA)
-    near = bench.connect(bench.port)
-    near.sendall(b"x")
+    near = bench.speak()
     far = server_end(bench, listener, way)
     assert receive(far, 1) == b"x"
     exchange(near, far)
@@ -573,8 +563,7 @@ def test_a_connection_is_used_again_for_the_next_stream(bench: Bench) -> None:
     play_client(bench)
     listener = bench.listen()
     program = ready_client(bench, listener.getsockname(), options=OPTIONS["session"])
-    near = bench.connect(bench.port)
-    near.sendall(b"x")
+    near = bench.speak()
     far = SessionEnd.as_server(bench.accept(listener))
     for _ in range(3):
         exchange_after(near, far)
@@ -582,8 +571,7 @@ def test_a_connection_is_used_again_for_the_next_stream(bench: Bench) -> None:
         assert far.recv(1) == b""
         far.close()
         assert receive(near, 1) == b""
-        near = bench.connect(bench.port)
-        near.sendall(b"x")
+        near = bench.speak()
         far.next()
     bench.stop(program)
     assert is_reset(near)
@@ -605,8 +593,7 @@ def test_a_server_says_why_it_did_not_take_a_connection(
     play_client(bench)
     listener = bench.listen()
     program = ready_client(bench, listener.getsockname(), options=OPTIONS["session"])
-    near = bench.connect(bench.port)
-    near.sendall(b"x")
+    near = bench.speak()
     SessionEnd.before_accept(bench.accept(listener)).refuse(cause, b"192.0.2.7")
     assert is_reset(near)
     assert text in program.said("warning: ")
@@ -637,8 +624,7 @@ def test_a_server_that_speaks_no_session_is_found_out_once_a_run(bench: Bench) -
     play_client(bench)
     listener = bench.listen()
     program = ready_client(bench, listener.getsockname(), options=CLIENT_OPTIONS)
-    near = bench.connect(bench.port)
-    near.sendall(b"x")
+    near = bench.speak()
     opened = []
     for _ in range(2):
         sock = bench.accept(listener)
@@ -647,8 +633,7 @@ def test_a_server_that_speaks_no_session_is_found_out_once_a_run(bench: Bench) -
     assert opened[0] == opened[1]
     exchange_after(near, bench.accept(listener))
     program.said("the server speaks no session: connections are carried plain")
-    near = bench.connect(bench.port)
-    near.sendall(b"x")
+    near = bench.speak()
     exchange_after(near, bench.accept(listener))
     bench.stop(program)
     assert program.text.count("speaks no session") == 1
@@ -660,8 +645,7 @@ def test_a_server_that_speaks_the_session_is_found_out_with_the_first_stream(
     play_client(bench)
     listener = bench.listen()
     program = ready_client(bench, listener.getsockname(), options=CLIENT_OPTIONS)
-    near = bench.connect(bench.port)
-    near.sendall(b"x")
+    near = bench.speak()
     exchange_after(near, SessionEnd.as_server(bench.accept(listener)))
     other = bench.connect(bench.port)
     other.sendall(b"x")
@@ -677,8 +661,7 @@ def test_many_connections_leave_no_socket(bench: Bench) -> None:
     program = ready_client(bench, listener.getsockname())
     before = sockets_of(program)
     for fine in (True, False, True, False, True, True):
-        near = bench.connect(bench.port)
-        near.sendall(b"x")
+        near = bench.speak()
         if fine:
             far = bench.accept(listener)
             exchange_after(near, far)

@@ -72,10 +72,7 @@ def test_what_comes_in_goes_to_the_host(bench: Bench, way: str) -> None:
     listener = bench.listen()
     program = ready(bench, target=listener.getsockname())
     near = client_end(bench, way)
-    near.sendall(b"x")
-    far = bench.accept(listener)
-    assert far.recv(1) == b"x"
-    exchange(near, far)
+    bench.carried(near, listener)
     bench.stop(program)
 
 
@@ -207,10 +204,7 @@ def test_the_address_that_the_pt_says_is_not_looked_at(bench: Bench) -> None:
     listener = bench.listen()
     program = ready(bench, target=listener.getsockname())
     near = bench.connect(bench.port)
-    near.sendall(b"x")
-    far = bench.accept(listener)
-    assert far.recv(1) == b"x"
-    exchange(near, far)
+    bench.carried(near, listener)
     assert client_options(bench) == "transport=obfs4;session=1;url=https://e/p\n"
     bench.stop(program)
 
@@ -544,8 +538,7 @@ def test_a_client_without_a_session_gets_no_answer_where_the_host_does_not_liste
     """SK-13: what a PT alone makes of a reset is its own."""
     bench.pt.play(*SERVER)
     program = ready(bench)
-    near = bench.connect(bench.port)
-    near.sendall(b"x")
+    near = bench.speak()
     assert receive_or_reset(near) == b""
     program.said("shadowsocks's own server did not take it (connection refused)")
     bench.stop(program)
@@ -595,10 +588,7 @@ def test_a_connection_carries_one_stream_after_the_other(bench: Bench) -> None:
     program = ready(bench, target=listener.getsockname())
     near = SessionEnd.as_client(bench.connect(bench.port))
     for number in range(5):
-        near.sendall(b"x")
-        far = bench.accept(listener)
-        assert far.recv(1) == b"x"
-        exchange(near, far)
+        far = bench.carried(near, listener)
         if number % 2:
             near.reset()
             assert is_reset(far)
@@ -619,10 +609,7 @@ def test_a_stream_that_was_accepted_once_is_not_taken_again(bench: Bench) -> Non
     program = ready(bench, target=listener.getsockname())
     sock = bench.connect(bench.port)
     near = SessionEnd.as_client(sock)
-    near.sendall(b"x")
-    far = bench.accept(listener)
-    assert far.recv(1) == b"x"
-    exchange(near, far)
+    far = bench.carried(near, listener)
     sock.close()
     assert is_reset(far)
     again = SessionEnd.as_client(bench.connect(bench.port))
@@ -645,10 +632,7 @@ def test_the_death_of_the_pt_resets_what_it_brought(bench: Bench, way: str) -> N
         near: End = sock
         if way == "session":
             near = SessionEnd.as_client(sock, bytes([count]) * 8)
-        near.sendall(b"x")
-        far = bench.accept(listener)
-        assert far.recv(1) == b"x"
-        exchange(near, far)
+        far = bench.carried(near, listener)
         bench.pt.open_gate()
         assert is_reset(far)
     until(lambda: program.heard().count(READY) == 3)
@@ -667,8 +651,7 @@ def test_who_is_not_the_pt_gets_nothing_through_its_port(bench: Bench) -> None:
     receive(stranger, 64)
     stranger.sendall(bytes(32))
     assert receive(stranger, 2) == b"\0"
-    near = bench.connect(bench.port)
-    near.sendall(b"x")
+    bench.speak()
     assert bench.accept(listener).recv(1) == b"x"
     bench.stop(program)
 
@@ -805,10 +788,7 @@ def test_another_plugin_listens_where_clients_come(bench: Bench, front: str) -> 
     plugin = bench.install_plugin("obfs-server", "plugin server")
     program, listener = ready_via(bench, VIA + front)
     near = SessionEnd.as_client(bench.connect(bench.port))
-    near.sendall(b"x")
-    far = bench.accept(listener)
-    assert receive(far, 1) == b"x"
-    exchange(near, far)
+    bench.carried(near, listener)
     told = plugin.environment
     assert (told["SS_REMOTE_PORT"] == str(bench.port)) is not bool(front)
     assert told["SS_LOCAL_HOST"] == "127.0.0.1"

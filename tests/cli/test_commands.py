@@ -26,7 +26,6 @@ from tests.support.processes import (
     SECRET,
     SERVER,
     SERVER_CLIENT_OPTIONS,
-    exchange,
     mode,
     until,
 )
@@ -69,10 +68,7 @@ def test_a_client_is_what_the_plugin_is(bench: Bench) -> None:
     program = client(bench, place_of(listener), *where)
     program.said("ready")
     near = bench.connect(bench.port)
-    near.sendall(b"x")
-    far = bench.accept(listener)
-    assert far.recv(1) == b"x"
-    exchange(near, far)
+    bench.carried(near, listener)
     host, port = listener.getsockname()
     assert bench.pt.event("asked") == f"{host} {port} {ARGUMENTS.encode()!r}"
     bench.stop(program)
@@ -92,10 +88,7 @@ def test_a_server_is_what_the_plugin_is(bench: Bench) -> None:
     )
     program.said("ready")
     near = bench.connect(bench.port)
-    near.sendall(b"x")
-    far = bench.accept(listener)
-    assert far.recv(1) == b"x"
-    exchange(near, far)
+    bench.carried(near, listener)
     bench.stop(program)
     path = bench.folder / "keys/client-options.txt"
     assert path.read_text() == SERVER_CLIENT_OPTIONS
@@ -124,7 +117,7 @@ def test_several_servers_are_joined_as_in_the_variable(bench: Bench) -> None:
     where = ("--session=0", "--plugin-opts", options)
     program = client(bench, f"{hosts}:{port}", *where)
     program.said("ready")
-    bench.connect(bench.port).sendall(b"x")
+    bench.speak()
     assert bench.accept(listener).recv(1) == b"x"
     asked = [line.split()[0] for line in bench.pt.named("asked")]
     assert asked == ["::1", "127.0.0.2", "127.0.0.3"]
@@ -190,10 +183,7 @@ def test_the_end_of_stdin_means_nothing(bench: Bench, stdin: int) -> None:
     if program.process.stdin is not None:
         program.process.stdin.close()
     near = bench.connect(bench.port)
-    near.sendall(b"x")
-    far = bench.accept(listener)
-    assert far.recv(1) == b"x"
-    exchange(near, far)
+    bench.carried(near, listener)
     bench.stop(program)
     assert "the host" not in program.text
 
@@ -216,10 +206,7 @@ def test_it_works_with_no_variable_at_all(bench: Bench) -> None:
         stderr=subprocess.DEVNULL,
     )
     near = bench.connect_when_open(bench.port)
-    near.sendall(b"x")
-    far = bench.accept(listener)
-    assert far.recv(1) == b"x"
-    exchange(near, far)
+    bench.carried(near, listener)
     assert mode(bench.pt.state) == 0o700
     bench.stop(program)
     assert not bench.pt.state.exists()

@@ -23,7 +23,7 @@ from pt_bridge.files.state_dir import (
 )
 from pt_bridge.options.config import Config
 from tests.support import restricted
-from tests.support.processes import PLAIN_OPTIONS, exchange
+from tests.support.processes import PLAIN_OPTIONS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -466,10 +466,7 @@ def test_a_client_works_where_the_system_lacks_something(
     )
     program.said("ready:")
     near = bench.connect(bench.port)
-    near.sendall(b"x")
-    far = bench.accept(listener)
-    assert far.recv(1) == b"x"
-    exchange(near, far)
+    bench.carried(near, listener)
     bench.stop(program)
     assert not bench.pt.state.exists()
 

@@ -14,7 +14,7 @@ from pt_bridge.protocol.address import Address
 from pt_bridge.protocol.ext_orport import Request
 from pt_bridge.pt.ext_orport import OrPort
 from tests.support import restricted
-from tests.support.processes import SERVER, SERVER_OPTIONS, exchange
+from tests.support.processes import SERVER, SERVER_OPTIONS
 from tests.support.session_end import SessionEnd
 from tests.support.tcp import read, read_to_end, turn_until, write
 
@@ -120,9 +120,6 @@ def test_a_server_works_where_the_system_lacks_something(
     cookie = bench.pt.environment["TOR_PT_AUTH_COOKIE_FILE"]
     assert cookie.startswith("/proc/") == (lacking == "flock")
     near = SessionEnd.as_client(bench.connect(bench.port))
-    near.sendall(b"x")
-    far = bench.accept(listener)
-    assert far.recv(1) == b"x"
-    exchange(near, far)
+    bench.carried(near, listener)
     bench.stop(program)
     assert not os.path.exists(os.path.dirname(cookie)) or lacking == "flock"

@@ -429,6 +429,20 @@ class Bench:
         until(is_open)
         return found[0]
 
+    def speak(self) -> socket.socket:
+        """Connect, and say a first byte: only then does pt-bridge dial (FE-09)."""
+        near = self.connect(self.port)
+        near.sendall(b"x")
+        return near
+
+    def carried(self, near: End, listener: socket.socket) -> socket.socket:
+        """Say a first byte, and see that bytes go both ways; return the far end."""
+        near.sendall(b"x")
+        far = self.accept(listener)
+        assert receive(far, 1) == b"x"
+        exchange(near, far)
+        return far
+
     def accept(self, listener: socket.socket) -> socket.socket:
         """Take the next connection, with a deadline for all that follows."""
         sock, _ = listener.accept()
