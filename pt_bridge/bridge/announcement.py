@@ -57,6 +57,13 @@ def announce(
                 ", ".join(others),
                 folder,
             )
+    elif before and (other := before.partition(";")[0]) != line.partition(";")[0]:
+        logger.warning(
+            "%s was for %s: every client of this server needs the new options; if "
+            "another server shares the folder, give each a state= of its own",
+            path,
+            other,
+        )
     elif before is not None and not client_options.same_identity(before, line):
         has_keys = client_options.same_identity(
             before, line, ignored=client_options.OF_THE_PLUGIN

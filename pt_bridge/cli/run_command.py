@@ -7,8 +7,20 @@ import os
 from typing import TYPE_CHECKING
 
 from pt_bridge.cli.parser import RUN
-from pt_bridge.errors import ConfigError, ListenError, OptionsError, OwnerFileError
-from pt_bridge.files import bridges_file, operator_files, owner_config, trust
+from pt_bridge.errors import (
+    ConfigError,
+    ListenError,
+    OptionsError,
+    OwnerFileError,
+    StateError,
+)
+from pt_bridge.files import (
+    bridges_file,
+    operator_files,
+    owner_config,
+    state_dir,
+    trust,
+)
 from pt_bridge.net.bind import bind, holder
 from pt_bridge.options.config import Config
 from pt_bridge.options.transports import TRANSPORTS
@@ -101,7 +113,38 @@ def read(path: str) -> tuple[TunnelsFile, Sequence[tuple[Plan, Config]]]:
     if os.path.exists(path) and (flaw := trust.unsafe_because(os.path.abspath(path))):
         raise OwnerFileError(f"{path} is not believed, since {flaw}")
     file = tunnels_file.read(_content(path), path)
-    return file, [(plan, _config(plan, path)) for plan in file.plans]
+    planned = [(plan, _config(plan, path)) for plan in file.plans]
+    _check_folders(planned, path)
+    return file, planned
+
+
+def _check_folders(planned: Sequence[tuple[Plan, Config]], path: str) -> None:
+    """See that no two servers keep their keys in one folder.
+
+    Where nobody has said so, but they have one port on several addresses, that is only
+    warned of.
+
+    Raises:
+        ConfigError: two do.
+    """
+    found: dict[str, Plan] = {}
+    for plan, config in planned:
+        if not config.server:
+            continue
+        try:
+            folder = state_dir.folder(config, os.environb)
+        except StateError:  # which is told when it is started
+            continue
+        other = found.setdefault(folder, plan)
+        if other is plan:
+            continue
+        text = f"{other.where} and {plan.where} keep their keys in one folder, {folder}"
+        if config.state is not None:
+            raise OwnerFileError(f"{path}: {text}: give each a state of its own")
+        config.warnings.append(
+            f"{text}, so that who may use one may use the other: for keys of its own "
+            f"give it a state of its own"
+        )
 
 
 def _content(path: str) -> bytes:

@@ -75,6 +75,15 @@ def _home_of(user: int) -> str:
         return ""
 
 
+def folder(config: Config, variables: Mapping[bytes, bytes]) -> str:
+    """Return the path of the folder that `persistent` makes, links followed.
+
+    Raises:
+        StateError: no variable names a folder to put it in.
+    """
+    return os.path.realpath(_folders(config, variables)[-1])
+
+
 def persistent(config: Config, variables: Mapping[bytes, bytes]) -> str:
     """Create the folder that outlives us: a server's, or the one that `state=` names.
 
@@ -168,6 +177,8 @@ def _folders(
 def other_ports(config: Config, folder: str) -> list[str]:
     """Return the folders of servers of the same transport on other ports.
 
+    One in which none was ever ready, since its start failed, is no server's.
+
     Args:
         config: what names the folder.
         folder: the one of this server.
@@ -180,6 +191,7 @@ def other_ports(config: Config, folder: str) -> list[str]:
         name
         for name in os.listdir(parent)
         if name.startswith(begin) and name[len(begin) :].isdecimal() and name != ours
+        if os.path.exists(os.path.join(parent, name, CLIENT_OPTIONS))
     )
 
 

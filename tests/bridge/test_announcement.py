@@ -51,6 +51,16 @@ def test_what_clients_need_is_in_a_file_and_no_log(
     assert "AAA" not in caplog.text
 
 
+def test_who_shares_a_folder_with_another_transport_is_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "client-options.txt").write_text("transport=obfs3;session=1")
+    announce(CONFIG, str(tmp_path), launch("A" * 70), is_new=False, is_first=True)
+    assert "client-options.txt was for transport=obfs3: every client" in caplog.text
+    assert "if another server shares the folder, give each a state=" in caplog.text
+    assert "identity" not in caplog.text
+
+
 def test_the_clients_line_has_udp_where_the_server_has_it(tmp_path: Path) -> None:
     options = {
         b"SS_REMOTE_HOST": b"0.0.0.0",

@@ -690,8 +690,14 @@ def test_a_front_says_that_handshakes_do_not_complete(bench: Bench) -> None:
 
 
 def test_a_changed_port_that_means_new_keys_is_warned_of(bench: Bench) -> None:
-    """Demands 30: no client of the old one gets through."""
-    (bench.folder / "state/pt-bridge/obfs4-1").mkdir(parents=True, mode=0o700)
+    """Demands 30: no client of the old one gets through.
+
+    Where a start has failed, there was no client.
+    """
+    old = bench.folder / "state/pt-bridge/obfs4-1"
+    old.mkdir(parents=True, mode=0o700)
+    (old / "client-options.txt").write_text(SERVER_CLIENT_OPTIONS)
+    (bench.folder / "state/pt-bridge/obfs4-2").mkdir(mode=0o700)
     (bench.folder / "state/pt-bridge/obfs4-old").mkdir(mode=0o700)
     for folder in (bench.folder / "state", bench.folder / "state/pt-bridge"):
         folder.chmod(0o700)

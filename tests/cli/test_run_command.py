@@ -165,6 +165,46 @@ def test_a_transport_that_only_the_owners_file_knows_is_right(bench: Bench) -> N
     assert program.wait() == 0, program.text
 
 
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ('state = "main"', 'plugin-opts = "state=main"'),
+        ('state = "main"', 'state = "{folder}/state/pt-bridge/main"'),
+    ],
+)
+def test_two_servers_with_one_folder_for_their_keys_are_named(
+    bench: Bench, first: str, second: str
+) -> None:
+    """However that is written."""
+    one, two = (SERVER.format(bench.free_port()) for _ in range(2))
+    two = two.replace("home", "other") + second.format(folder=bench.folder)
+    code, sentence = bench.failure(check(bench, f"{one}{first}\n{two}"))
+    assert code == 78
+    assert "[[server]] 'home' and [[server]] 'other' keep their keys in one" in sentence
+    assert sentence.endswith("/pt-bridge/main: give each a state of its own")
+
+
+def test_two_servers_with_one_port_are_told_that_they_share_keys(bench: Bench) -> None:
+    one = SERVER.format(bench.port)
+    two = one.replace("home", "other").replace("127.0.0.1:", "127.0.0.2:", 1)
+    program = check(bench, f"{one}{two}")
+    assert program.wait() == 0
+    assert program.text.startswith(
+        "pt-bridge: note: [[server]] 'other': [[server]] 'home' and [[server]] 'other' "
+        "keep their keys in one folder, "
+    )
+
+
+def test_without_a_folder_for_keys_the_file_is_right_still(bench: Bench) -> None:
+    """Whoever runs it later may have one."""
+    before = bench.for_ordinary_user()
+    bench.folder.chmod(0o755)
+    del bench.variables["XDG_STATE_HOME"]
+    bench.variables["HOME"] = "/"
+    program = check(bench, SERVER.format(bench.port), before=before)
+    assert program.wait() == 0, program.text
+
+
 def test_a_log_file_that_can_be_written_is_right(bench: Bench) -> None:
     log = bench.folder / "the.log"
     program = check(bench, f'{TABLE}[log]\nfile = "{log}"')
