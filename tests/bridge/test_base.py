@@ -18,7 +18,6 @@ from tests.support.bridges import server_end
 from tests.support.processes import (
     CLIENT,
     CLIENT_OPTIONS,
-    DEADLINE,
     PLAIN_OPTIONS,
     SERVER,
     SERVER_OPTIONS,
@@ -725,37 +724,27 @@ def test_a_signal_asks_how_it_is(bench: Bench) -> None:
     bench.stop(program)
 
 
-def systemd(bench: Bench) -> socket.socket:
-    """Be systemd, and listen to what a unit says."""
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-    path = str(bench.folder / "notify")
-    sock.bind(path)
-    sock.settimeout(DEADLINE)
-    bench.variables["NOTIFY_SOCKET"] = path
-    return sock
-
-
 def test_systemd_is_told_of_the_start_and_the_stop(bench: Bench) -> None:
     """Type=notify; a restart of the PT is no business of its."""
     play(bench, "client", "await", "die 9")
-    with systemd(bench) as sock:
-        program = by_hand(bench, ("127.0.0.1", 9))
-        assert sock.recv(100) == b"READY=1"
-        bench.pt.open_gate()
-        bench.pt.event("started", count=2)
-        until(lambda: program.heard().count("ready: obfs4proxy") == 2)
-        bench.stop(program)
-        assert sock.recv(100) == b"STOPPING=1"
+    sock = bench.systemd()
+    program = by_hand(bench, ("127.0.0.1", 9))
+    assert sock.recv(100) == b"READY=1"
+    bench.pt.open_gate()
+    bench.pt.event("started", count=2)
+    until(lambda: program.heard().count("ready: obfs4proxy") == 2)
+    bench.stop(program)
+    assert sock.recv(100) == b"STOPPING=1"
 
 
 def test_the_hosts_systemd_is_told_nothing(bench: Bench) -> None:
     """HQ-07: the socket is shadowsocks's own."""
     play(bench, "client")
-    with systemd(bench) as sock:
-        bench.stop(start(bench, "client"))
-        sock.setblocking(False)
-        with pytest.raises(BlockingIOError):
-            sock.recv(100)
+    sock = bench.systemd()
+    bench.stop(start(bench, "client"))
+    sock.setblocking(False)
+    with pytest.raises(BlockingIOError):
+        sock.recv(100)
 
 
 ANY_PORT = "127.0.0.1:[0-9]+"

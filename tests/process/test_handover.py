@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import socket
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +16,7 @@ from tests.support.processes import CLIENT, SERVER, exchange, until
 from tests.support.tunnel_rig import REPLACED_HAS_ENDED
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    import socket
 
     from tests.support.tunnel_rig import TunnelRig
 
@@ -37,13 +36,8 @@ class Systemd:
 
 
 @pytest.fixture
-def systemd(rig: TunnelRig) -> Iterator[Systemd]:
-    path = rig.bench.folder / "notify"
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
-        sock.bind(str(path))
-        sock.settimeout(30)
-        rig.bench.variables["NOTIFY_SOCKET"] = str(path)
-        yield Systemd(sock)
+def systemd(rig: TunnelRig) -> Systemd:
+    return Systemd(rig.bench.systemd())
 
 
 @pytest.fixture

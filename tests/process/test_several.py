@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support.processes import CLIENT, SERVER, exchange, receive, until
+from tests.support.processes import CLIENT, DEADLINE, SERVER, exchange, receive, until
 from tests.support.tunnel_rig import REPLACED_HAS_ENDED
 
 if TYPE_CHECKING:
@@ -104,24 +103,20 @@ def test_what_a_pt_says_is_told_of_its_tunnel(rig: TunnelRig) -> None:
 
 def test_systemd_is_told_once_all_are_ready_or_have_failed(rig: TunnelRig) -> None:
     rig.pt.play("await", *CLIENT)
-    path = rig.bench.folder / "notify"
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
-        systemd.bind(str(path))
-        systemd.settimeout(30)
-        rig.bench.variables["NOTIFY_SOCKET"] = str(path)
-        one, two = ports(rig, 2)
-        program = rig.run(rig.client("one", port=one), rig.client("two", port=two))
-        rig.pt.event("started", count=2)
-        rig.pt.open_gate()
-        program.said("ready: ")
-        systemd.setblocking(False)
-        with pytest.raises(BlockingIOError):
-            systemd.recv(100)
-        systemd.settimeout(30)
-        rig.pt.open_gate()
-        assert systemd.recv(100) == b"READY=1"
-        rig.stop()
-        assert systemd.recv(100) == b"STOPPING=1"
+    systemd = rig.bench.systemd()
+    one, two = ports(rig, 2)
+    program = rig.run(rig.client("one", port=one), rig.client("two", port=two))
+    rig.pt.event("started", count=2)
+    rig.pt.open_gate()
+    program.said("ready: ")
+    systemd.setblocking(False)
+    with pytest.raises(BlockingIOError):
+        systemd.recv(100)
+    systemd.settimeout(DEADLINE)
+    rig.pt.open_gate()
+    assert systemd.recv(100) == b"READY=1"
+    rig.stop()
+    assert systemd.recv(100) == b"STOPPING=1"
 
 
 def failure(rig: TunnelRig, *tables: str) -> tuple[int, str]:

@@ -449,6 +449,17 @@ class Bench:
         sock.settimeout(DEADLINE)
         return self._stack.enter_context(sock)
 
+    def systemd(self) -> socket.socket:
+        """Return the socket that pt-bridge tells of its start and stop, as systemd."""
+        path = str(self.folder / "notify")
+        sock = self._stack.enter_context(
+            socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        )
+        sock.bind(path)
+        sock.settimeout(DEADLINE)
+        self.variables["NOTIFY_SOCKET"] = path
+        return sock
+
     def client(
         self,
         target: tuple[str, int] = ("127.0.0.1", 9),
