@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pt_bridge.net.sock_diag import SockDiag, cannot_tell
+from pt_bridge.net.sock_diag import SockDiag
 from pt_bridge.net.sockets import reset
 from pt_bridge.relay.draining_close import DrainingClose
 from pt_bridge.relay.plain_tunnel import (
@@ -39,7 +39,7 @@ from tests.support.tcp import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from tests.support.tcp import Pair
 
@@ -48,6 +48,8 @@ pytestmark = pytest.mark.usefixtures("every_pump")
 FOR_EVER = 3600.0
 MOMENT = 0.05
 LEFT = 150_000  # more than a slow PT takes unread
+# What a tunnel is made with where a test says nothing else.
+USUAL = {"linger": FOR_EVER, "idle": None, "drain_limit": FOR_EVER}
 QUESTION, ANSWER = b"GET / HTTP/1.0\r\n\r\n", noise(100_000)
 
 
@@ -59,15 +61,9 @@ class Rig:
         local: Pair,
         plain: Pair,
         *,
-        linger: float | None = FOR_EVER,
-        idle: float | None = None,
         pt_dies: bool = False,
-        local_has_closed: Callable[[socket.socket], bool | None] = cannot_tell,
-        drain_limit: float = FOR_EVER,
         clock: ClockedLoop | None = None,
-        first_outbound: bytes = b"",
-        first_inbound: bytes = b"",
-        on_answer: Callable[[], None] | None = None,
+        **given: Any,
     ) -> None:
         loop = asyncio.get_running_loop() if clock is None else clock.as_loop
         self.host, self.local = local
@@ -78,16 +74,10 @@ class Rig:
             loop,
             self.local,
             self.plain,
-            linger=linger,
-            idle=idle,
             pt_is_ending=lambda: pt_dies,
             on_ended=self._ended,
-            local_has_closed=local_has_closed,
-            drain_limit=drain_limit,
             pump=maker.get(),
-            first_outbound=first_outbound,
-            first_inbound=first_inbound,
-            on_answer=on_answer,
+            **{**USUAL, **given},
         )
 
     def _ended(self, tunnel: Tunnel) -> None:
@@ -109,35 +99,12 @@ class Rig:
 
 @contextlib.contextmanager
 def rig(
-    *,
-    linger: float | None = FOR_EVER,
-    idle: float | None = None,
-    pt_dies: bool = False,
-    local_has_closed: Callable[[socket.socket], bool | None] = cannot_tell,
-    drain_limit: float = FOR_EVER,
-    clock: ClockedLoop | None = None,
-    local: Pair | None = None,
-    plain: Pair | None = None,
-    first_outbound: bytes = b"",
-    first_inbound: bytes = b"",
-    on_answer: Callable[[], None] | None = None,
+    *, local: Pair | None = None, plain: Pair | None = None, **given: Any
 ) -> Iterator[Rig]:
-    """Build a rig; see that its tunnel leaves nothing, and take it down."""
+    """Build a rig, with what else a tunnel is given; see that it leaves nothing."""
     local, plain = local or pair(), plain or pair()
     with closing(local, plain):
-        built = Rig(
-            local,
-            plain,
-            linger=linger,
-            idle=idle,
-            pt_dies=pt_dies,
-            local_has_closed=local_has_closed,
-            drain_limit=drain_limit,
-            clock=clock,
-            first_outbound=first_outbound,
-            first_inbound=first_inbound,
-            on_answer=on_answer,
-        )
+        built = Rig(local, plain, **given)
         try:
             yield built
         finally:
