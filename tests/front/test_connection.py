@@ -298,9 +298,7 @@ async def to_reset(sock: socket.socket) -> bytes:
 
 async def waits_for_silence(r: Rig) -> None:
     """Wait until the front is about to end a connection that one side has left."""
-    await turn_until(
-        lambda: any(not each.is_cancelled for each in r.clock.appointments)
-    )
+    await turn_until(lambda: r.clock.timers)
 
 
 @EACH_SIDE

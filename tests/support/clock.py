@@ -40,6 +40,11 @@ class Clock:
         """Itself, for whoever wants an event loop and uses no more of it than this."""
         return cast("asyncio.AbstractEventLoop", self)
 
+    @property
+    def timers(self) -> int:
+        """How many timers run."""
+        return sum(not each.is_cancelled for each in self.appointments)
+
     def time(self) -> float:
         """Return the time, in seconds."""
         return self.now
