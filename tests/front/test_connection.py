@@ -28,6 +28,7 @@ from tests.support.tcp import (
     turn_until,
     unread,
     write,
+    write_on,
 )
 
 pytestmark = pytest.mark.usefixtures("every_pump")
@@ -45,14 +46,6 @@ async def relayed(r: Rig, side: str) -> Pair:
     """Act as a client and the PT; return the end of this side, and the other one."""
     client, wire = await r.relayed()
     return (client, wire) if side == "client" else (wire, client)
-
-
-async def speak_on(sock: socket.socket) -> None:
-    """Send without an end, until the other side has had enough."""
-    data = noise(100_000)
-    with contextlib.suppress(OSError):
-        while True:
-            await write(sock, data)
 
 
 async def test_what_is_said_goes_both_ways() -> None:
@@ -256,7 +249,7 @@ async def test_who_resets_while_the_other_side_speaks(
             gone.shutdown(socket.SHUT_WR)
             assert await read_to_end(other) == b""
         async with asyncio.TaskGroup() as tasks:
-            speaks = tasks.create_task(speak_on(other))
+            speaks = tasks.create_task(write_on(other))
             await turn_until(lambda: not is_silent(gone))
             reset(gone)
             await speaks

@@ -36,6 +36,7 @@ from tests.support.tcp import (
     turn_until,
     wait_for_hangup,
     write,
+    write_on,
 )
 
 if TYPE_CHECKING:
@@ -159,14 +160,6 @@ async def go_with_bytes_left(r: Rig, data: bytes = b"x" * LEFT) -> None:
 async def upload_some(sock: socket.socket) -> None:
     """Send a lot, which arrives only if somebody reads it."""
     await write(sock, noise(10_000_000))
-
-
-async def upload(sock: socket.socket) -> None:
-    """Send without an end, until the other side has had enough."""
-    data = noise(100_000)
-    with contextlib.suppress(OSError):
-        while True:
-            await write(sock, data)
 
 
 async def test_bytes_go_both_ways_at_once() -> None:
@@ -293,7 +286,7 @@ async def test_a_host_that_is_sending_gets_the_last_bytes_all_the_same() -> None
             await read_to_end(r.pt)
 
         async with asyncio.TaskGroup() as tasks:
-            uploads = tasks.create_task(upload(r.host))
+            uploads = tasks.create_task(write_on(r.host))
             tasks.create_task(answer_and_end())
             heard = await read_to_end(r.host)
             uploads.cancel()
@@ -344,7 +337,7 @@ async def test_a_host_that_is_gone_is_noticed_by_the_answer() -> None:
         r.host.close()
         assert await read(r.pt, len(QUESTION)) == QUESTION
         async with asyncio.TaskGroup() as tasks:
-            uploads = tasks.create_task(upload(r.pt))
+            uploads = tasks.create_task(write_on(r.pt))
             assert await read_to_end(r.pt) == b""
             assert not r.endings  # the PT still talks
             uploads.cancel()
@@ -358,7 +351,7 @@ async def test_a_host_that_is_gone_has_all_its_bytes_delivered_to_a_slow_pt() ->
     with rig(local=roomy_pair(), plain=slow_pair(send_buffer=4096)) as r:
         await go_with_bytes_left(r, data)
         async with asyncio.TaskGroup() as tasks:
-            uploads = tasks.create_task(upload(r.pt))
+            uploads = tasks.create_task(write_on(r.pt))
             assert await read_to_end(r.pt) == data
             uploads.cancel()
         r.pt.close()
@@ -584,7 +577,7 @@ async def test_a_host_that_resets_while_the_answer_comes_resets_the_pt() -> None
     """RL-10: found by a write as well as by a read."""
     with rig() as r:
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(upload(r.pt))
+            tasks.create_task(write_on(r.pt))
             await read(r.host, 1000)
             reset(r.host)
         await r.over()
@@ -595,7 +588,7 @@ async def test_a_pt_that_resets_while_the_host_sends_resets_the_host() -> None:
     """RL-10: found by a write as well as by a read."""
     with rig() as r:
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(upload(r.host))
+            tasks.create_task(write_on(r.host))
             await read(r.pt, 1000)
             reset(r.pt)
         await r.over()
@@ -686,7 +679,7 @@ async def test_a_stalled_tunnel_does_not_slow_another() -> None:
     data = noise(10_000_000)
     with rig() as stalled, rig() as other:
         async with asyncio.TaskGroup() as tasks:
-            uploads = tasks.create_task(upload(stalled.pt))
+            uploads = tasks.create_task(write_on(stalled.pt))
             await turn_until(lambda: stalled.tunnel.moved > 1_000_000)
             tasks.create_task(write(other.pt, data))
             heard = await read(other.host, len(data))
@@ -746,7 +739,7 @@ async def test_an_upload_that_a_silent_pt_does_not_take_ends_with_a_reset() -> N
     """SK-13, RL-04: it is not complete."""
     with rig(drain_limit=MOMENT) as r:
         async with asyncio.TaskGroup() as tasks:
-            uploads = tasks.create_task(upload(r.host))
+            uploads = tasks.create_task(write_on(r.host))
             await turn_until(lambda: r.tunnel._outbound.is_blocked)
             r.pt.shutdown(socket.SHUT_WR)
             await r.over()

@@ -61,6 +61,14 @@ async def write(sock: socket.socket, data: bytes) -> None:
     await asyncio.get_running_loop().sock_sendall(sock, data)
 
 
+async def write_on(sock: socket.socket) -> None:
+    """Send without an end, until the other side has had enough."""
+    data = noise(100_000)
+    with contextlib.suppress(OSError):
+        while True:
+            await write(sock, data)
+
+
 async def read(sock: socket.socket, size: int) -> bytes:
     """Read so many bytes, or fewer if the end comes first."""
     loop = asyncio.get_running_loop()
