@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import stat
-import subprocess
-import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,6 +10,7 @@ import segno
 
 from pt_bridge.cli import qr_code
 from pt_bridge.errors import OptionsError, UsageError
+from tests.support.python import printed_by
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -77,8 +76,5 @@ def test_a_missing_library_is_said_in_a_sentence() -> None:
         except UsageError as error:
             print(error)
     """
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True
-    )
-    assert done.stdout.strip() == qr_code.MISSING
+    assert printed_by(code).strip() == qr_code.MISSING
     assert qr_code.is_possible()

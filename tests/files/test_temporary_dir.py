@@ -19,6 +19,7 @@ from tests.files.test_state_dir import (
     needs_root,
     open_umask,  # noqa: F401 - a fixture
 )
+from tests.support.python import printed_by
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -148,10 +149,8 @@ def test_with_nowhere_to_write_there_is_an_error(tmp_path: Path) -> None:
         except StateError as error:
             print(error)
     """
-    done = subprocess.run(
-        [sys.executable, "-c", code, tmp_path], capture_output=True, check=True
-    )
-    assert b"there is nowhere to make a temporary folder (" in done.stdout
+    said = printed_by(code, tmp_path)
+    assert "there is nowhere to make a temporary folder (" in said
 
 
 def test_a_lock_goes_with_its_process(tmp_path: Path) -> None:

@@ -6,8 +6,6 @@ import asyncio
 import os
 import socket
 import stat
-import subprocess
-import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,6 +13,7 @@ import pytest
 from pt_bridge.errors import ListenError
 from pt_bridge.metrics import service
 from pt_bridge.protocol.address import Address
+from tests.support.python import printed_by
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -133,7 +132,4 @@ def test_a_library_that_is_missing_is_said_in_a_sentence(library: str) -> None:
         except UsageError as error:
             print(error)
     """
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True
-    )
-    assert done.stdout.strip() == service.MISSING.format(name="--metrics")
+    assert printed_by(code).strip() == service.MISSING.format(name="--metrics")

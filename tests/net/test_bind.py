@@ -16,6 +16,7 @@ import pytest
 from pt_bridge.errors import ListenError
 from pt_bridge.net.bind import WORDS, bind, bind_error, bind_error_from, holder
 from pt_bridge.protocol.address import Address
+from tests.support.python import printed_by
 
 LOOPBACK = Address("127.0.0.1", 0)
 NOBODY = 65534
@@ -30,18 +31,6 @@ def port_of(sock: socket.socket) -> int:
     port = sock.getsockname()[1]
     assert isinstance(port, int)
     return port
-
-
-def run_python(code: str, *arguments: object) -> str:
-    """Run a child of ours; return what it printed."""
-    done = subprocess.run(
-        [sys.executable, "-c", code, *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
@@ -140,7 +129,7 @@ def test_a_port_that_our_host_holds_looks_like_the_wrong_role() -> None:
             print(error)
     """
     with listen(LOOPBACK) as sock:
-        text = run_python(code, port_of(sock))
+        text = printed_by(code, port_of(sock))
     assert f"(pid {os.getpid()}), which started pt-bridge" in text
     assert "add 'server' to the plugin options" in text
 
@@ -158,7 +147,7 @@ def test_a_holder_that_we_may_not_look_at_is_somebody_elses() -> None:
         print(bind_error(errno.EADDRINUSE, int(sys.argv[1])))
     """
     with listen(LOOPBACK) as sock:
-        text = run_python(code, port_of(sock))
+        text = printed_by(code, port_of(sock))
     assert "held by a program that this user may not look at: stop it" in text
 
 
@@ -179,21 +168,21 @@ CODE_OF_A_CHILD = f"""if True:
 """
 
 
-def run_python_below(name: str, code: str, *arguments: object) -> str:
+def printed_below(name: str, code: str, *arguments: object) -> str:
     """Run a child of a program with such a name; return what it printed."""
     parent = """if True:
         import ctypes, subprocess, sys
         ctypes.CDLL(None).prctl(15, sys.argv[1].encode(), 0, 0, 0)  # PR_SET_NAME
         sys.exit(subprocess.run([sys.executable, "-c", *sys.argv[2:]]).returncode)
     """
-    return run_python(parent, name, code, *arguments)
+    return printed_by(parent, name, code, *arguments)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can be another user")
 def test_below_an_ss_server_that_hides_what_it_holds_the_role_is_wrong() -> None:
     """FE-06: Debian's has file capabilities, so that nobody sees its sockets."""
     with listen(LOOPBACK) as sock:
-        text = run_python_below("ss-server", CODE_OF_A_CHILD, port_of(sock), "client")
+        text = printed_below("ss-server", CODE_OF_A_CHILD, port_of(sock), "client")
     assert "held by ss-server (pid " in text
     assert "add 'server' to the plugin options" in text
 
@@ -201,7 +190,7 @@ def test_below_an_ss_server_that_hides_what_it_holds_the_role_is_wrong() -> None
 def test_below_ss_local_server_is_what_is_wrong() -> None:
     """FE-06: with an address of this machine's own, where somebody serves already."""
     with listen(LOOPBACK) as sock:
-        text = run_python_below("ss-local", CODE_OF_A_CHILD, port_of(sock), "server")
+        text = printed_below("ss-local", CODE_OF_A_CHILD, port_of(sock), "server")
     ours, of_the_pt = text.splitlines()
     assert ours == of_the_pt
     assert ours.endswith(
@@ -213,7 +202,7 @@ def test_below_ss_local_server_is_what_is_wrong() -> None:
 def test_a_server_whose_port_is_held_is_not_told_to_be_one() -> None:
     """FE-06: it is one; a front listens itself."""
     with listen(LOOPBACK) as sock:
-        text = run_python_below("ss-server", CODE_OF_A_CHILD, port_of(sock), "server")
+        text = printed_below("ss-server", CODE_OF_A_CHILD, port_of(sock), "server")
     assert "stop it, or choose another port" in text
     assert "add 'server'" not in text
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import errno
 import socket
-import subprocess
-import sys
 import threading
 
 import pytest
@@ -14,6 +12,7 @@ import pytest
 from pt_bridge.net.resolve import FRESH, MOST, STALE_AFTER, USABLE, Resolver, resolve
 from pt_bridge.protocol.address import Address
 from tests.support.clock import Clock
+from tests.support.python import run_python
 
 NAME = Address("server.example", 443)
 LATE = socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
@@ -200,9 +199,7 @@ def test_no_thread_to_be_had_is_a_shortage_and_no_bug() -> None:
     # The threads' stacks are larger than what there is.
     program = NO_THREADS.replace("MOST", str(400 * 1024 * 1024))
     program = f"import threading; threading.stack_size({2**30})\n{program}"
-    done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=False
-    )
+    done = run_python(program)
     assert done.stdout.split() == [errno.errorcode[errno.EAGAIN], "True"], done.stderr
 
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-import subprocess
-import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -19,6 +17,7 @@ from pt_bridge.protocol.address import Address
 from tests.support import proxies
 from tests.support.processes import DEADLINE
 from tests.support.proxies import Asked, byte_by_byte
+from tests.support.python import printed_by
 from tests.support.tcp import is_silent, noise, read, read_to_end, write
 
 if TYPE_CHECKING:
@@ -526,7 +525,4 @@ async def test_a_connection_that_is_cancelled_leaves_nothing(scheme: str) -> Non
 def test_the_library_is_not_imported_before_it_is_needed() -> None:
     """LC-13: it takes longer than all the rest of a start."""
     code = "import sys, pt_bridge.net.upstream; print('python_socks' in sys.modules)"
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True
-    )
-    assert done.stdout.strip() == "False"
+    assert printed_by(code).strip() == "False"

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import signal
-import subprocess
-import sys
 
 import pytest
+
+from tests.support.python import run_python
 
 STOPPED = """if True:
     import os, signal, sys
@@ -30,16 +30,6 @@ INHERITED = """if True:
     print(subprocess.run(["/bin/sh", "-c", "exit 5"]).returncode, flush=True)
     os.kill(os.getpid(), signal.SIGTERM)
 """
-
-
-def run_python(code: str, *arguments: object) -> subprocess.CompletedProcess[str]:
-    """Run a child of ours."""
-    return subprocess.run(
-        [sys.executable, "-c", code, *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
