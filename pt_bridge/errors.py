@@ -249,7 +249,13 @@ class ArgumentsRejected(ProtocolError):
 
 
 class ConnectRefused(ProtocolError):
-    """Raised when the PT, or the upstream proxy, did not reach the server."""
+    """Raised when the PT, or the upstream proxy, did not reach the server.
+
+    Attributes:
+        seconds: how long a PT took to say so that dials the server itself, or None.
+    """
+
+    seconds: float | None = None
 
 
 class CookieRefused(ProtocolError):

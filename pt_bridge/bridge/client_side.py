@@ -11,6 +11,7 @@ import contextlib
 from typing import TYPE_CHECKING, NoReturn
 
 from pt_bridge.bridge.base import Bridge
+from pt_bridge.errors import ConnectRefused
 from pt_bridge.explain import reasons
 from pt_bridge.listen.listener import Listener
 from pt_bridge.pt.client import ProxyUrl, PtClient
@@ -128,7 +129,10 @@ class ClientSide(Bridge):
         self._counts.failures.add(cause_of(error))
         self._running.on_failed()
         clock = linux.is_clock_synchronised()
-        text = reasons.explain(error, proxy=self._has_proxy, clock=clock)
+        seconds = error.seconds if isinstance(error, ConnectRefused) else None
+        text = reasons.explain(
+            error, proxy=self._has_proxy, clock=clock, seconds=seconds
+        )
         self._complain(self._failures, self._worded(f"{text}{self._more_to_say}"))
 
     def _worded(self, text: str) -> str:

@@ -28,6 +28,10 @@ TUNNELS_STATE = {b"STATE_DIRECTORY": b"/var/lib/pt-bridge-run"}
 NO_ADDRESS = (
     "add --remote HOST:PORT, as clients reach this server, for what holds an address"
 )
+IS_CLIENT = (
+    "this is a client's, and what it was given itself: for a server's clients, give "
+    "the server's config.json, its unit, or the FILE.toml that names it"
+)
 
 
 def run(
@@ -122,6 +126,9 @@ def _of_tunnel(what: str, name: str | None) -> Profile:
     is_service = os.path.abspath(path) == TUNNELS
     _, planned = run_command.read(path)
     servers = {plan.name: config for plan, config in planned if config.server}
+    if name in (plan.name for plan, config in planned if not config.server):
+        named = f": give one of its servers: {', '.join(servers)}" if servers else ""
+        raise UsageError(f"'{name}' in {path} is a client{named}")
     if name is None and len(servers) == 1:
         (name,) = servers
     if name not in servers:
@@ -151,7 +158,7 @@ def _for_clients(
     profile: Profile, variables: dict[bytes, bytes] | None = None
 ) -> Profile:
     if not hand_out.is_server(profile):
-        return profile
+        return profile.with_notes(IS_CLIENT)
     return hand_out.of_profile(profile, variables=variables)
 
 
@@ -170,7 +177,7 @@ def _of_command(
         plugin_opts=given.plugin_opts or "",
     )
     if given.command == CLIENT:
-        return profile
+        return profile.with_notes(IS_CLIENT)
     config = Config(
         variables_from_flags(
             local=given.local,

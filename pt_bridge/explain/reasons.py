@@ -40,6 +40,12 @@ REFUSED_SOMEHOW = (
     "the server's pt-bridge is reached, and turned a connection away for a reason that "
     "this version does not know"
 )
+# A wrong cert takes longer: servers hang up on one after half a minute (seconds).
+AT_ONCE = 5.0
+NOBODY_THERE = (
+    "most likely nothing listens at the server's address and port, or another program "
+    "does"
+)
 # What more a connection may fail of where another plugin stands outside the PT.
 OR_THE_PLUGIN = ", or the plugin that via= names may not fit the server's"
 # The end of what a client's log says of a connection that failed.
@@ -59,7 +65,11 @@ WHERE_SHADOWSOCKS_IS = (
 
 
 def explain(
-    error: ProtocolError | OSError, *, proxy: bool = False, clock: bool | None = None
+    error: ProtocolError | OSError,
+    *,
+    proxy: bool = False,
+    clock: bool | None = None,
+    seconds: float | None = None,
 ) -> str:
     """Return why a connection through the PT failed, and what may be wrong.
 
@@ -68,6 +78,8 @@ def explain(
         proxy: whether there is an upstream proxy on the way.
         clock: whether something keeps this machine's clock right, or None where that is
             not known.
+        seconds: how long a PT took that dials the server itself, where nobody else has
+            done that; or None.
     """
     if isinstance(error, LoginRefused):
         return f"a connection failed ({error}): look at upstream-proxy="
@@ -80,6 +92,8 @@ def explain(
         )
     why = "no answer in time" if isinstance(error, TimeoutError) else str(error)
     suspects = _suspects_of(error, proxy=proxy, clock=clock)
+    if seconds is not None and seconds < AT_ONCE and not proxy:
+        suspects = f"{NOBODY_THERE}; if not, {suspects}"
     return f"a connection failed ({why}): {suspects}"
 
 
@@ -99,6 +113,13 @@ def _suspects_of(
                 "the server's machine is up, and nothing listens on that port there: "
                 "its shadowsocks or pt-bridge may be down, or the port wrong "
                 "(shadowsocks's 'server_port', or --remote)"
+            )
+        case Unreached(errno=errno.ETIMEDOUT):
+            return (
+                "most likely a firewall in between drops what is sent there, the "
+                "server's own or a censor's; if not, the server's machine may be off, "
+                "or its address or port wrong (shadowsocks's 'server' and "
+                "'server_port', or --remote)"
             )
         case Unreached():
             return (

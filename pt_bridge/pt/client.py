@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from typing import TYPE_CHECKING
 
-from pt_bridge.errors import ProxyRefused, ResolverFailed, UsageError
+from pt_bridge.errors import ConnectRefused, ProxyRefused, ResolverFailed, UsageError
 from pt_bridge.files import state_dir, temporary_dir
 from pt_bridge.net.connect import DIAL_LIMIT, connect_and_handshake
 from pt_bridge.net.resolve import Resolver, is_temporary
+from pt_bridge.options.transports import DIALLING
 from pt_bridge.protocol import pt_environment, socks_client
 from pt_bridge.pt.running_pt import RunningPt
 
@@ -179,9 +181,16 @@ class PtClient(RunningPt):
         if self.outer is not None:
             remote = self.outer.listener
         handshake = await self._handshake(method.protocol, remote, arguments)
-        return await connect_and_handshake(
-            method.address, handshake, limit=limit, has_died=self.is_ending
-        )
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        try:
+            return await connect_and_handshake(
+                method.address, handshake, limit=limit, has_died=self.is_ending
+            )
+        except ConnectRefused as error:
+            if self.outer is None and (transport or self._transports[0]) in DIALLING:
+                error.seconds = loop.time() - began
+            raise
 
     async def _handshake(
         self, protocol: str, remote: Address, arguments: bytes | None

@@ -65,8 +65,9 @@ def test_the_code_may_go_into_a_file(unit: str, tmp_path: Path) -> None:
 
 def test_a_client_of_ours_shows_what_it_was_given(tmp_path: Path) -> None:
     path = conf(tmp_path, "REMOTE=a.example:443", options=LINE)
-    text, _ = shown(path)
+    text, notes = shown(path)
     assert f"Bridge line:\n{BRIDGE}\n" in text
+    assert notes == [show.IS_CLIENT]
 
 
 def test_a_configuration_of_shadowsocks_has_a_link_too(tmp_path: Path) -> None:
@@ -75,8 +76,9 @@ def test_a_configuration_of_shadowsocks_has_a_link_too(tmp_path: Path) -> None:
     values |= {"method": "none", "plugin": "pt-bridge"}
     values["plugin_opts"] = f"transport=obfs4;cert={CERT};iat-mode=0"
     path.write_text(json.dumps(values))
-    text, _ = shown(str(path))
+    text, notes = shown(str(path))
     assert f"Link:\n{LINK}\n\nQR code of the link:\n" in text
+    assert notes == [show.IS_CLIENT]
 
 
 def test_a_server_that_has_never_run_has_no_line(tmp_path: Path) -> None:
@@ -124,6 +126,31 @@ def test_a_server_of_a_file_of_tunnels_is_known_by_its_name(
     assert shown(str(path))[0] == f"Plugin options:\n{LINE}\n"
     with pytest.raises(UsageError, match="a second NAME is one in a FILE"):
         shown("one", "two")
+
+
+CLIENT_TABLE = """
+[[client]]
+name = "away"
+listen = "127.0.0.1:1984"
+server = "192.0.2.1:443"
+plugin-opts = "{line}"
+exec = "/bin/true"
+"""
+
+
+def test_a_client_of_a_file_of_tunnels_is_said_to_be_one(
+    unit: str, tmp_path: Path
+) -> None:
+    del unit
+    path = tmp_path / "tunnels.toml"
+    client = CLIENT_TABLE.format(line=LINE)
+    path.write_text(client)
+    with pytest.raises(UsageError, match=r"'away' in .*tunnels\.toml is a client$"):
+        shown(str(path), "away")
+    path.write_text(client + TUNNELS.format(state=tmp_path / "state"))
+    servers = "is a client: give one of its servers: one, two"
+    with pytest.raises(UsageError, match=servers):
+        shown(str(path), "away")
 
 
 def test_a_name_that_is_nothing_is_said_to_be() -> None:

@@ -59,6 +59,21 @@ def test_a_failed_connection_may_have_many_causes(
     assert "clock" in text
 
 
+@pytest.mark.parametrize(
+    ("seconds", "proxy", "is_there"),
+    [(0.1, False, False), (49.0, False, True), (None, False, True), (0.1, True, True)],
+)
+def test_who_refuses_at_once_is_most_likely_not_there(
+    seconds: float | None, *, proxy: bool, is_there: bool
+) -> None:
+    """SK-10: the PT does not tell, and how long it takes does."""
+    error = ConnectRefused("the PT answered with SOCKS reply 1")
+    text = explain(error, proxy=proxy, seconds=seconds)
+    begin = f"a connection failed ({error}): most likely nothing listens at the server"
+    assert text.startswith(begin) is not is_there
+    assert "down or blocked" in text
+
+
 # What each says and no other does: what a connection of our own tells is so much.
 MISSPELT, NOBODY_LISTENS = "may be misspelt", "nothing listens on that port"
 CUT_OFF, DISLIKED = "a firewall in between", "did not like what it saw"
@@ -89,6 +104,12 @@ def test_what_our_own_connection_tells_narrows_the_causes_down(
     assert text.startswith(f"a connection failed ({error}): ")
     assert [each for each in ALL_SEEN if each in text] == [seen]
     assert "down or blocked" not in text
+
+
+def test_who_does_not_answer_at_all_is_most_likely_behind_a_firewall() -> None:
+    text = explain(Unreached("it is silent", errno.ETIMEDOUT))
+    assert "): most likely a firewall in between drops what is sent there" in text
+    assert "most likely" not in explain(Unreached("no way", errno.ENETUNREACH))
 
 
 def test_a_server_that_hangs_up_may_be_a_matter_of_the_clock() -> None:

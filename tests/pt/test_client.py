@@ -49,6 +49,7 @@ def client_of(
     protocol: str = "socks5",
     *,
     options: str = "",
+    whole: str = f"transport=obfs4;{ARGUMENTS}",
     proxy: Proxy | None = None,
     folder: str | None = None,
 ) -> PtClient:
@@ -56,7 +57,7 @@ def client_of(
     steps = ["say PROXY DONE"] if proxy is not None else []
     bench.pt.play("say VERSION 1", *steps, f"client {protocol}", "say CMETHODS DONE")
     return PtClient(
-        config(f"transport=obfs4;{ARGUMENTS}{options}"),
+        config(f"{whole}{options}"),
         {key.encode(): value.encode() for key, value in bench.variables.items()},
         lambda: program.find(ProgramChoice([str(bench.pt.path)]), {}),
         ProxyUrl(proxy, Resolver()),
@@ -184,8 +185,21 @@ async def test_socks4_has_no_names(bench: Bench) -> None:
 async def test_a_server_that_is_not_there_is_refused_by_the_pt(bench: Bench) -> None:
     remote = Address("127.0.0.1", bench.free_port())
     async with client_of(bench) as client:
-        with pytest.raises(ConnectRefused):
+        with pytest.raises(ConnectRefused) as caught:
             await client.dial(remote)
+    assert caught.value.seconds is not None
+
+
+async def test_how_long_a_refusal_takes_tells_nothing_where_another_dials(
+    bench: Bench,
+) -> None:
+    """Of meek and the like a web server."""
+    remote = Address("127.0.0.1", bench.free_port())
+    meek = "transport=meek_lite;url=https://front.example/"
+    async with client_of(bench, whole=meek) as client:
+        with pytest.raises(ConnectRefused) as caught:
+            await client.dial(remote)
+    assert caught.value.seconds is None
 
 
 async def test_the_limit_is_for_all_of_it(bench: Bench) -> None:
