@@ -126,7 +126,7 @@ def _of_tunnel(what: str, name: str | None) -> Profile:
     is_service = os.path.abspath(path) == TUNNELS
     _, planned = run_command.read(path)
     servers = {plan.name: config for plan, config in planned if config.server}
-    if name in (plan.name for plan, config in planned if not config.server):
+    if name in [plan.name for plan, config in planned if not config.server]:
         named = f": give one of its servers: {', '.join(servers)}" if servers else ""
         raise UsageError(f"'{name}' in {path} is a client{named}")
     if name is None and len(servers) == 1:

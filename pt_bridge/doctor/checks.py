@@ -10,10 +10,19 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import copy
+import math
 import os
 from typing import TYPE_CHECKING
 
-from pt_bridge.doctor.report import CheckResult, exit_code, failed, ok, waiting, warning
+from pt_bridge.doctor.report import (
+    CheckResult,
+    cut_short,
+    exit_code,
+    failed,
+    ok,
+    waiting,
+    warning,
+)
 from pt_bridge.errors import LATE, ConfigError, PtBridgeError, TransportError
 from pt_bridge.explain import pt_words
 from pt_bridge.files import owner_config, temporary_dir
@@ -77,12 +86,15 @@ class Checks:
         scrub: takes the secrets out of what programs wrote, before it becomes a part of
             a sentence of ours.
         includes: tells whether a check, by its name, is to be made.
+        needs_time: the names of those whose failure proves nothing where they had less
+            time than they may take.
         is_service: whether the environment is that of a service, of any user's.
     """
 
     on_waiting: Callable[[CheckResult], None] | None = None
     waiting_interval = WAITING_INTERVAL
     is_service = False
+    needs_time: frozenset[str] = frozenset()
     scrub: Callable[[str], str] = str
     includes: Callable[[str], bool] = staticmethod(lambda link: True)
 
@@ -104,6 +116,8 @@ class Checks:
         self._pt: program.Pt
         self._outer_program: FoundProgram | None = None
         self._child: PtProcess | None = None
+        # The shortest time for something that needs more, in the check that is made.
+        self._shortened = math.inf
 
     async def __aenter__(self) -> Checks:
         return self
@@ -128,7 +142,7 @@ class Checks:
                 continue
             begun = self._loop.time()
             with self._telling(name, begun):
-                results = await self._run_check(check, code)
+                results = await self._run_check(name, check, code)
             for result in results:
                 yield result.of(name, self._loop.time() - begun)
                 if result.has_failed:
@@ -155,10 +169,20 @@ class Checks:
         finally:
             timer.cancel()
 
-    async def _run_check(self, check: Check, code: int) -> Sequence[CheckResult]:
+    async def _run_check(
+        self, name: str, check: Check, code: int
+    ) -> Sequence[CheckResult]:
+        begun, self._shortened = self._loop.time(), math.inf
         try:
             async with asyncio.timeout_at(self._deadline):
-                return await check()
+                results = await check()
+            took = self._loop.time() - begun
+            # What fails because it had too little time says nothing of the server.
+            if name not in self.needs_time or took < self._shortened:
+                return results
+            return [
+                cut_short(took) if result.has_failed else result for result in results
+            ]
         except PtBridgeError as error:
             text = str(error)
             if isinstance(error, TransportError) and error.reason:
@@ -170,8 +194,10 @@ class Checks:
 
     def _limit(self, limit: float) -> float:
         """Return how long something may take, so that there is time to tell of it."""
-        left = self._deadline - self._loop.time()
-        return max(0.0, min(limit, left * 0.9))
+        left = max(0.0, (self._deadline - self._loop.time()) * 0.9)
+        if left < limit:
+            self._shortened = min(self._shortened, left)
+        return min(limit, left)
 
     def _heard(self) -> str:
         """Return what the PT has just said, as the end of a sentence."""

@@ -77,6 +77,8 @@ STAY = 7.0
 class ClientChecks(Checks):
     """Those of a client."""
 
+    needs_time = frozenset({"server", "handshake"})
+
     def __init__(
         self,
         config: Config,

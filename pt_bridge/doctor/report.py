@@ -115,6 +115,21 @@ def failed(text: str, exit_code: int, advice: str = "") -> CheckResult:
     return CheckResult(Verdict.FAILED, text, advice, exit_code)
 
 
+def cut_short(seconds: float) -> CheckResult:
+    """Return the result of a check that had less time than it takes to fail for sure.
+
+    Args:
+        seconds: how long it had.
+    """
+    return failed(
+        f"not proven within {seconds:.3g} s, to which --timeout limits it: with more "
+        f"time it may work, or fail for sure (a PT takes up to a minute to tell of a "
+        f"wrong cert)",
+        NOT_PROVEN,
+        "leave out --timeout",
+    )
+
+
 def any_is_enough(
     results: Sequence[CheckResult], *, others: bool = False
 ) -> Sequence[CheckResult]:

@@ -32,6 +32,7 @@ class Walk(Checks):
     """A chain of links that a test makes."""
 
     links: Sequence[tuple[str, Check, int]] = ()
+    needs_time = frozenset({"link"})
 
     def _checks(self) -> Sequence[tuple[str, Check, int]]:
         return self.links
@@ -120,6 +121,30 @@ async def test_what_a_look_raises_breaks_the_chain(
     assert result.verdict is Verdict.FAILED
     assert result.exit_code == code
     assert text in result.text
+
+
+@pytest.mark.parametrize(
+    ("result", "code", "text"),
+    [
+        (failed("what a lack of time looks like", 77), 67, "not proven within "),
+        (ok("in time"), 0, "in time"),
+    ],
+)
+async def test_what_had_too_little_time_to_fail_for_sure_is_not_proven(
+    result: CheckResult, code: int, text: str
+) -> None:
+    """It is no fault of the server's."""
+
+    async def look() -> Sequence[CheckResult]:
+        assert walk._limit(90) == 0
+        return [result]
+
+    walk = Walk(CONFIG, {}, deadline=asyncio.get_running_loop().time() - 1)
+    walk.links = [("link", look, 60)]
+    async with walk:
+        (found,) = [each async for each in walk.results()]
+    assert found.exit_code == code
+    assert found.text.startswith(text)
 
 
 async def test_nobody_else_s_log_is_changed() -> None:
