@@ -34,6 +34,9 @@ SLOW_FILES = {
     "test_session_outages.py",
     "test_tor.py",
 }
+# Single tests of theirs take a minute or two of work: the last to begin would be waited
+# for by all.
+LONG_FILES = {"test_chaos.py", "test_fuzz.py", "test_scrubbing.py"}
 # They build something in the project's folder, which two cannot do at a time.
 BUILDERS = {"test_package.py", "test_documents.py"}
 
@@ -116,7 +119,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """
     items.sort(key=_is_slow)
     if IS_SHARED:
-        items.sort(key=lambda item: item.path.name not in SLOW_FILES)
+        for first in (LONG_FILES, SLOW_FILES):
+            items.sort(key=lambda item: item.path.name not in first)
 
 
 def _is_slow(item: pytest.Item) -> bool:

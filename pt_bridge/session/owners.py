@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     import socket
+    from typing import TypeAlias
 
     from pt_bridge.protocol.frames import Opened, WasReset
     from pt_bridge.session.connection import SessionConnection
@@ -13,8 +14,8 @@ if TYPE_CHECKING:
     from pt_bridge.session.stream import Stream
     from pt_bridge.udp.stream import DatagramStream
 
-    AnyStream = Stream | DatagramStream
-    Carried = AnyStream | Rival  # what a PT connection has as its stream
+    AnyStream: TypeAlias = Stream | DatagramStream
+    Carried: TypeAlias = AnyStream | Rival  # what a PT connection has as its stream
 
 
 class StreamOwner(Protocol):
