@@ -181,7 +181,7 @@ class Checks:
             if name not in self.needs_time or took < self._shortened:
                 return results
             return [
-                cut_short(took) if result.has_failed else result for result in results
+                cut_short(each, took) if each.has_failed else each for each in results
             ]
         except PtBridgeError as error:
             text = str(error)

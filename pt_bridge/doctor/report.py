@@ -115,18 +115,20 @@ def failed(text: str, exit_code: int, advice: str = "") -> CheckResult:
     return CheckResult(Verdict.FAILED, text, advice, exit_code)
 
 
-def cut_short(seconds: float) -> CheckResult:
-    """Return the result of a check that had less time than it takes to fail for sure.
+def cut_short(result: CheckResult, seconds: float) -> CheckResult:
+    """Return what to say of a failure that had less time than it takes to be sure.
 
     Args:
+        result: the failure.
         seconds: how long it had.
     """
+    more = f"; if that tells no more, {result.advice}" if result.advice else ""
     return failed(
         f"not proven within {seconds:.3g} s, to which --timeout limits it: with more "
         f"time it may work, or fail for sure (a PT takes up to a minute to tell of a "
         f"wrong cert)",
         NOT_PROVEN,
-        "leave out --timeout",
+        f"leave out --timeout{more}",
     )
 
 

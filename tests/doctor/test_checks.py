@@ -124,14 +124,20 @@ async def test_what_a_look_raises_breaks_the_chain(
 
 
 @pytest.mark.parametrize(
-    ("result", "code", "text"),
+    ("result", "code", "text", "advice"),
     [
-        (failed("what a lack of time looks like", 77), 67, "not proven within "),
-        (ok("in time"), 0, "in time"),
+        (failed("a lack of time", 77), 67, "not proven within ", "leave out --timeout"),
+        (
+            failed("the same", 77, "do that"),
+            67,
+            "not proven within ",
+            "leave out --timeout; if that tells no more, do that",
+        ),
+        (ok("in time"), 0, "in time", ""),
     ],
 )
 async def test_what_had_too_little_time_to_fail_for_sure_is_not_proven(
-    result: CheckResult, code: int, text: str
+    result: CheckResult, code: int, text: str, advice: str
 ) -> None:
     """It is no fault of the server's."""
 
@@ -145,6 +151,7 @@ async def test_what_had_too_little_time_to_fail_for_sure_is_not_proven(
         (found,) = [each async for each in walk.results()]
     assert found.exit_code == code
     assert found.text.startswith(text)
+    assert found.advice == advice
 
 
 async def test_nobody_else_s_log_is_changed() -> None:
