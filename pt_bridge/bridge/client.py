@@ -31,7 +31,7 @@ from pt_bridge.ways.addresses import Place, ServerAddresses
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from pt_bridge.bridge.base import BridgeSetup
     from pt_bridge.pool.spares import OnDialled
@@ -46,10 +46,12 @@ SLOW = 10.0
 class ClientBridge(ClientSide):
     """Carries shadowsocks's connections through a PT client."""
 
-    def __init__(self, setup: BridgeSetup, *, udp: socket.socket | None = None) -> None:
+    def __init__(
+        self, setup: BridgeSetup, *, udp: Sequence[socket.socket] = ()
+    ) -> None:
         """Create a bridge, as with `ClientSide`; shadowsocks connects to its sockets.
 
-        `udp` is where its datagrams come, if they do; it is the bridge's, too.
+        `udp` is where its datagrams come, if they do; they are the bridge's, too.
         """
         super().__init__(setup)
         config = setup.config
@@ -77,7 +79,7 @@ class ClientBridge(ClientSide):
             why_not=self._running.why_not,
         )
         self._udp: UdpClient | None = None
-        self._udp_sock, self._accepts_early = udp, setup.accepts_early
+        self._udp_socks, self._accepts_early = udp, setup.accepts_early
         self._silences = RateLimit()
         self._more_to_say = reasons.ASK_DOCTOR
         if config.via is not None:
@@ -85,14 +87,14 @@ class ClientBridge(ClientSide):
 
     def _datagrams(self) -> contextlib.AbstractContextManager[object]:
         """Return the block in which datagrams are carried, if they are."""
-        if self._udp_sock is None:
+        if not self._udp_socks:
             return contextlib.nullcontext()
         carrier = DatagramCarrier(
             self._loop, self._pool, self._dial_for, self._config.start_timeout
         )
         self._udp = self._counts.udp = UdpClient(
             self._loop,
-            self._udp_sock,
+            self._udp_socks,
             carrier,
             on_ended=self._a_tunnel_ended,
             is_early=self._accepts_early,

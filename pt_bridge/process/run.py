@@ -190,7 +190,7 @@ def maker(variables: Mapping[bytes, bytes], scrub: Scrubber) -> MakeBridge:
             return ServerBridge(setup)
         if config.socks is not None:
             return SocksBridge(setup)
-        return ClientBridge(setup, udp=udp[0] if udp else None)
+        return ClientBridge(setup, udp=udp)
 
     return make
 

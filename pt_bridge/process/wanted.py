@@ -58,7 +58,7 @@ class Wanted(NamedTuple):
     def datagrams(self) -> Sequence[UdpAddress]:
         """Where datagrams come to a socket of ours."""
         hears = self.config.udp and not self.config.server
-        return [UdpAddress(self.config.local)] if hears else []
+        return [UdpAddress(each) for each in self.listen] if hears else []
 
     @property
     def where(self) -> str:

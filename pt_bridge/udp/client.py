@@ -1,8 +1,9 @@
-"""The client's side of UDP: shadowsocks's datagrams come to a port of ours."""
+"""The client's side of UDP: shadowsocks's datagrams come to ports of ours."""
 
 from __future__ import annotations
 
 import os
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 from pt_bridge.protocol.frames import ID_SIZE, Datagram
@@ -13,7 +14,7 @@ from pt_bridge.udp.stream import DatagramStream
 if TYPE_CHECKING:
     import asyncio
     import socket
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
 # How often to look who has been silent for too long (seconds).
 LOOK_INTERVAL = 15.0
@@ -37,7 +38,7 @@ class Carrier(Protocol):
 
 
 class UdpClient:
-    """Carries the datagrams of one local port while its block lasts.
+    """Carries the datagrams of a client's local ports while its block lasts.
 
     Attributes:
         dropped: how many were, on streams that are over or for want of one.
@@ -46,7 +47,7 @@ class UdpClient:
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
-        sock: socket.socket,
+        socks: Sequence[socket.socket],
         carrier: Carrier,
         *,
         on_ended: Callable[[], None],
@@ -56,7 +57,7 @@ class UdpClient:
 
         Args:
             loop: the event loop.
-            sock: a bound UDP socket, which it owns from now on.
+            socks: bound UDP sockets, at least one, which it owns from now on.
             carrier: carries its streams.
             on_ended: called when a stream has ended.
             is_early: whether entering the block begins to read; else `open` does, where
@@ -64,10 +65,11 @@ class UdpClient:
         """
         self._loop = loop
         self._is_early = is_early
-        self._sock = sock
+        self._socks = list(socks)
         self._carrier = carrier
         self._on_ended = on_ended
-        self._numbers: Numbers[Any] = Numbers()
+        # By the socket that a program has sent to, and its own address.
+        self._numbers: Numbers[tuple[socket.socket, Any]] = Numbers()
         self._stream: DatagramStream | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._moved_at = loop.time()
@@ -94,22 +96,28 @@ class UdpClient:
         return self.dropped + (0 if self._stream is None else self._stream.dropped)
 
     def open(self) -> None:
-        """Read what comes to the port; safe to call again."""
+        """Read what comes to the ports; safe to call again."""
         if not (self._is_closed or self._is_retiring):
-            self._loop.add_reader(self._sock.fileno(), self._read)
+            for sock in self._socks:
+                self._loop.add_reader(sock.fileno(), partial(self._read, sock))
 
     def retire(self) -> None:
         """Read no more, since another one does; go on while answers come."""
         self._is_retiring = True
-        self._loop.remove_reader(self._sock.fileno())
+        self._stop_reading()
+
+    def _stop_reading(self) -> None:
+        for sock in self._socks:
+            self._loop.remove_reader(sock.fileno())
 
     def close(self) -> None:
-        """Close the port, and end the stream; safe to call again."""
+        """Close the ports, and end the stream; safe to call again."""
         if self._is_closed:
             return
         self._is_closed = True
-        self._loop.remove_reader(self._sock.fileno())
-        self._sock.close()
+        self._stop_reading()
+        for sock in self._socks:
+            sock.close()
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -126,17 +134,17 @@ class UdpClient:
         is_first, self._was_unsupported = not self._was_unsupported, True
         return is_first
 
-    def _read(self) -> None:
+    def _read(self, sock: socket.socket) -> None:
         for _ in range(READS_AT_ONCE):
             try:
-                data, address = self._sock.recvfrom(READ_SIZE)
+                data, address = sock.recvfrom(READ_SIZE)
             except OSError:  # none left, or an error of one that was sent
                 return
-            self._send(data, address)
+            self._send(data, sock, address)
 
-    def _send(self, data: bytes, address: Any) -> None:
+    def _send(self, data: bytes, sock: socket.socket, address: Any) -> None:
         now = self._loop.time()
-        number = self._numbers.of(address, now)
+        number = self._numbers.of((sock, address), now)
         is_resting = self._stream is None and now < self._rests_until
         if number is None or is_resting or len(data) >= READ_SIZE:
             self.dropped += 1
@@ -147,9 +155,7 @@ class UdpClient:
             return
         if self._timer is None:
             self._timer = self._loop.call_later(LOOK_INTERVAL, self._look)
-        self._stream = DatagramStream(
-            self._loop, self, os.urandom(ID_SIZE), local=self._sock
-        )
+        self._stream = DatagramStream(self._loop, self, os.urandom(ID_SIZE), local=sock)
         self._stream.send(Datagram(number, data))
         self._carrier.carry_datagrams(self._stream)
 
@@ -171,11 +177,12 @@ class UdpClient:
         if self._is_closed:
             return
         self._moved_at = self._loop.time()
-        address = self._numbers.address(datagram.association, self._moved_at)
-        if address is None:
+        found = self._numbers.address(datagram.association, self._moved_at)
+        if found is None:
             return
+        sock, address = found
         try:
-            self._sock.sendto(datagram.data, address)
+            sock.sendto(datagram.data, address)
         except OSError:  # dropped, as UDP allows
             self.dropped += 1
 

@@ -105,6 +105,16 @@ def test_datagrams_come_to_a_socket_that_is_shared_too(bench: Bench) -> None:
         sock.close()
 
 
+def test_datagrams_come_to_each_address_that_is_listened_on(bench: Bench) -> None:
+    text = CLIENT.replace(";session=0", "") + "udp = true"
+    ports = [bench.port, bench.free_port()]
+    made = listen(wanted(text, [f"127.0.0.1:{port}" for port in ports]))
+    assert [at(port) for port in ports] == list(made)[:2]
+    assert [UdpAddress(at(port)) for port in ports] == list(made)[2:]
+    for sock in made.values():
+        sock.close()
+
+
 def test_where_a_pt_is_to_listen_must_be_free(bench: Bench) -> None:
     assert listen(server(bench.port)) == {}
     taken = bench.listen().getsockname()[1]

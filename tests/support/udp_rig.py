@@ -66,30 +66,30 @@ class UdpRig:
         rig: both sides, and the PT.
         client, server: what carries datagrams on each.
         service: where they go to, the test's.
-        port: where local programs send them.
+        port, other_port: where local programs send them.
         ended: how many streams of the client's have.
         failures: what the server could not hand over.
     """
 
     def __init__(self, r: Rig, server: UdpServer, service: socket.socket) -> None:
         self.rig, self.server, self.service = r, server, service
-        sock = udp_socket()
-        self.port = sock.getsockname()[1]
+        socks = [udp_socket(), udp_socket()]
+        self.port, self.other_port = (sock.getsockname()[1] for sock in socks)
         self._stack = contextlib.ExitStack()
         loop = r.clock.as_loop
         self.ended = 0
         carrier = DatagramCarrier(loop, r.client, r.dial, PATIENCE)
-        self.client = UdpClient(loop, sock, carrier, on_ended=self._on_ended)
+        self.client = UdpClient(loop, socks, carrier, on_ended=self._on_ended)
         self._stack.enter_context(self.client)
         self.failures: list[OSError] = []
 
     def _on_ended(self) -> None:
         self.ended += 1
 
-    def program(self) -> socket.socket:
-        """Return a local program's socket."""
+    def program(self, port: int = 0) -> socket.socket:
+        """Return a local program's socket, which sends to `port` or another one."""
         sock = self._stack.enter_context(udp_socket())
-        sock.connect(("127.0.0.1", self.port))
+        sock.connect(("127.0.0.1", port or self.port))
         return sock
 
     async def hear(self, data: bytes) -> tuple[str, int]:

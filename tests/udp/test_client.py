@@ -49,6 +49,17 @@ async def test_each_program_gets_its_own_answers() -> None:
         assert (u.rig.client.opened, len(u.rig.lines)) == (1, 1)
 
 
+async def test_all_its_ports_are_heard_and_answered_from() -> None:
+    """A program takes an answer from where it has sent to, and from nowhere else."""
+    with udp_rig() as u:
+        programs = [u.program(), u.program(u.other_port)]
+        for number, program in enumerate(programs):
+            program.send(b"%d" % number)
+            u.service.sendto(b"to %d" % number, await u.hear(b"%d" % number))
+            assert await receive(program) == b"to %d" % number
+        assert len(u.rig.lines) == 1
+
+
 async def test_nothing_is_opened_before_the_first_datagram_comes() -> None:
     """And the stream ends when none has come for five minutes; then it opens anew."""
     with udp_rig() as u:
