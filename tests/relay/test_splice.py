@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pt_bridge.net.sockets import NO_LINGER
-from pt_bridge.relay.coalescing import COALESCED, COALESCED_WITHIN
+from pt_bridge.relay.coalescing import LOOK
 from pt_bridge.relay.pipes import (
     MOST_COPIED,
     PIPE_SIZE,
@@ -274,7 +274,8 @@ async def test_a_pool_whose_pipes_are_refused_lends_none_from_then_on() -> None:
 
 # -- coalescing ------------------------------------------------------------------------
 
-PIECE = COALESCED // 4
+PIECE = 8_000
+BURST = 10  # pieces: half of them is worth waiting for
 
 
 class Stream:
@@ -299,6 +300,15 @@ class Stream:
                 heard = tasks.create_task(read(self.hearer, PIECE))
             assert heard.result() == data
 
+    async def become_fast(self) -> None:
+        """Send a burst, and then see that the kernel waits for more."""
+        self.clock.pass_by(1.0)
+        await self.carry(BURST)
+        self.clock.pass_by(LOOK + 1e-9)
+        await write(self.speaker, b"1")  # one byte: all of it is read at once
+        assert await read(self.hearer, 1) == b"1"
+        assert self.low_water > 1
+
     @property
     def low_water(self) -> int:
         """How many bytes the kernel waits for before it wakes the pump."""
@@ -310,14 +320,12 @@ async def test_a_fast_stream_of_small_pieces_wakes_us_less_often() -> None:
     near, far = pair(), pair()
     with closing(near, far), PipePool() as pool:
         stream = Stream(pool, near, far)
-        stream.clock.pass_by(1.0)
-        await stream.carry(5)
-        assert stream.low_water == COALESCED
+        await stream.become_fast()
         before = stream.pump.moved
         await write(stream.speaker, b"the last")
         await turn_until(lambda: stream.source.recv(9, socket.MSG_PEEK) == b"the last")
         assert stream.pump.moved == before
-        stream.clock.pass_by(COALESCED_WITHIN)
+        stream.clock.pass_by(LOOK)
         assert stream.low_water == 1
         assert await read(stream.hearer, 8) == b"the last"
         stream.pump.stop()
@@ -328,14 +336,13 @@ async def test_a_stream_that_stays_fast_stays_coalesced_until_it_is_stopped() ->
     near, far = pair(), pair()
     with closing(near, far), PipePool() as pool:
         stream = Stream(pool, near, far)
-        stream.clock.pass_by(1.0)
-        await stream.carry(5)
-        data = noise(2 * COALESCED)
+        await stream.become_fast()
+        enough = stream.pump.moved + BURST * PIECE
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(write(stream.speaker, data))
-            await turn_until(lambda: stream.pump.moved >= 5 * PIECE + COALESCED)
-            stream.clock.pass_by(COALESCED_WITHIN)
-            assert stream.low_water == COALESCED
+            tasks.create_task(write(stream.speaker, noise(2 * BURST * PIECE)))
+            await turn_until(lambda: stream.pump.moved >= enough)
+            stream.clock.pass_by(LOOK)
+            assert stream.low_water > 1
             stream.pump.stop()
             stream.hearer.close()
         assert stream.low_water == 1
@@ -346,9 +353,7 @@ async def test_the_end_of_a_fast_stream_is_told_at_once() -> None:
     near, far = pair(), pair()
     with closing(near, far), PipePool() as pool:
         stream = Stream(pool, near, far)
-        stream.clock.pass_by(1.0)
-        await stream.carry(5)
-        assert stream.low_water == COALESCED
+        await stream.become_fast()
         await write(stream.speaker, b"the last")
         stream.speaker.shutdown(socket.SHUT_WR)
         assert await stream.end is End.EOF
@@ -362,7 +367,7 @@ async def test_a_slow_stream_is_passed_on_piece_by_piece() -> None:
     with closing(near, far), PipePool() as pool:
         stream = Stream(pool, near, far)
         for _ in range(10):
-            stream.clock.pass_by(2 * COALESCED_WITHIN)
+            stream.clock.pass_by(2 * LOOK)
             await stream.carry(1)
         assert stream.low_water == 1
         stream.pump.stop()
