@@ -23,10 +23,10 @@ from bench.contestants import Placement
 from bench.lanes import obfs4_lanes
 from bench.path import lanes
 from bench.processes import Unavailable
+from tests.support.termination import leave_every_block_at
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
-    from types import FrameType
 
     from bench.contestants import Relay
     from bench.measures import Effort, Values
@@ -223,8 +223,7 @@ def main() -> int:
     only = ["path"] if given.path else given.only
     is_whole = not given.quick and not only
 
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _leave)
+    leave_every_block_at(signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     facts = machine.facts()
@@ -246,11 +245,6 @@ def main() -> int:
         (FOLDER / "results.json").write_text(document)
         plot.draw(samples, facts, FOLDER / "results.png")
     return 0 if samples else 1
-
-
-def _leave(number: int, _frame: FrameType | None) -> None:
-    """End as one that nobody stopped would: every block is left."""
-    sys.exit(128 + number)
 
 
 if __name__ == "__main__":

@@ -25,10 +25,10 @@ from chaos.stage import Stage
 from chaos.traffic import Traffic
 from chaos.verdict import accusation, is_explained
 from integration.support.programs import STOP_DEADLINE, marked, wait_until_gone
+from tests.support.termination import leave_every_block_at
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from types import FrameType
 
     from chaos.figures import Figures
     from chaos.remains import Holding
@@ -242,8 +242,7 @@ def main() -> int:
     )
     given = parser.parse_args()
     seed = random.randrange(1_000_000) if given.seed is None else given.seed  # noqa: S311
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _leave)
+    leave_every_block_at(signal.SIGTERM, signal.SIGHUP)
     _say(f"seed {seed}")
     with tempfile.TemporaryDirectory(
         prefix="pt-bridge-chaos-", ignore_cleanup_errors=True
@@ -278,11 +277,6 @@ def _shortened(fault: str) -> str:
 def _say(words: str) -> None:
     sys.stdout.write(f"{words}\n")
     sys.stdout.flush()
-
-
-def _leave(number: int, _frame: FrameType | None) -> None:
-    """End as one that nobody stopped would: every block is left."""
-    sys.exit(128 + number)
 
 
 if __name__ == "__main__":

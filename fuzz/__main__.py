@@ -13,9 +13,9 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from types import FrameType
+from tests.support.termination import leave_every_block_at
 
+if TYPE_CHECKING:
     from fuzz.run import Outcome
     from fuzz.target import Target
 
@@ -42,8 +42,7 @@ def targets(table: str) -> dict[str, Target]:
 def main() -> int:
     """Run it; return 1 where anything was found."""
     given = _arguments()
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _leave)
+    leave_every_block_at(signal.SIGTERM, signal.SIGHUP)
     try:
         known = targets("fuzz.planted" if given.planted else "fuzz.targets")
     except ModuleNotFoundError as error:
@@ -175,11 +174,6 @@ def _row(name: str, *columns: object) -> str:
 def _say(words: str) -> None:
     sys.stdout.write(f"{words}\n")
     sys.stdout.flush()
-
-
-def _leave(number: int, _frame: FrameType | None) -> None:
-    """End as one that nobody stopped would: every block is left."""
-    sys.exit(128 + number)
 
 
 if __name__ == "__main__":
