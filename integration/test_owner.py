@@ -9,9 +9,9 @@ import pytest
 
 from integration.support.endpoints import (
     MIB,
+    assert_carries,
     connect_through,
     digest,
-    download,
     free_port,
     upload,
 )
@@ -54,10 +54,7 @@ def _carries(
     await_ss_local(client)
     for program in (server, client):
         program.wait_for(f"starting {path} (")
-    with connect_through(socks_port, service.address) as sock:
-        assert upload(sock, MIB) == digest(MIB)
-    with connect_through(socks_port, service.address) as sock:
-        assert download(sock, MIB) == digest(MIB)
+    assert_carries(lambda: connect_through(socks_port, service.address))
 
 
 @pytest.mark.parametrize("name", ["obfs4proxy", "lyrebird"])

@@ -10,13 +10,13 @@ import pytest
 
 from integration.support.endpoints import (
     MIB,
+    assert_carries,
     connect,
     connect_through,
     digest,
     download,
     free_port,
     read_to_end,
-    upload,
 )
 from integration.support.machine import await_ss_local, await_ss_server
 from integration.support.pairings import MEEK, MEEK_SERVER
@@ -38,10 +38,7 @@ def test_obfs4proxy_carries_each_transport_that_it_serves(
         server_options=f"server;transport={transport};exec=obfs4proxy",
         client_options=";exec=obfs4proxy",
     )
-    with chain.connect(service.address) as sock:
-        assert upload(sock, MIB) == digest(MIB)
-    with chain.connect(service.address) as sock:
-        assert download(sock, MIB) == digest(MIB)
+    assert_carries(lambda: chain.connect(service.address))
 
 
 @pytest.mark.parametrize(
@@ -76,10 +73,7 @@ def test_obfs4_works_between(
     for program, pt in ((chain.server, server_pt), (chain.client, client_pt)):
         program.wait_for(f"ready: {pt}, ")
         assert "does not pass on" not in program.text  # RL-08: the session does
-    with chain.connect(service.address) as sock:
-        assert upload(sock, MIB) == digest(MIB)
-    with chain.connect(service.address) as sock:
-        assert download(sock, MIB) == digest(MIB)
+    assert_carries(lambda: chain.connect(service.address))
 
 
 def test_lyrebird_is_taken_first_where_both_are_there(machine: Machine) -> None:
@@ -111,10 +105,7 @@ def test_webtunnel_carries_what_it_is_given(machine: Machine, service: Service) 
 
 
 def _webtunnel_carries(service: Service, socks_port: int) -> None:
-    with connect_through(socks_port, service.address) as sock:
-        assert upload(sock, MIB) == digest(MIB)
-    with connect_through(socks_port, service.address) as sock:
-        assert download(sock, MIB) == digest(MIB)
+    assert_carries(lambda: connect_through(socks_port, service.address))
 
 
 def test_lyrebird_is_warned_of_where_a_client_speaks_no_session(
@@ -154,10 +145,7 @@ def test_a_server_may_listen_in_front_of_its_pt(
         client_options=f";exec={OBFS4PROXY}",
         variables=machine.with_lyrebird(),
     )
-    with chain.connect(service.address) as sock:
-        assert upload(sock, MIB) == digest(MIB)
-    with chain.connect(service.address) as sock:
-        assert download(sock, MIB) == digest(MIB)
+    assert_carries(lambda: chain.connect(service.address))
 
 
 @pytest.mark.parametrize("client_pt", [OBFS4PROXY, LYREBIRD])
@@ -192,10 +180,7 @@ def test_meek_lite_carries_what_it_is_given(
         variables=variables,
     )
     client.wait_for(f"ready: {client_pt}")
-    with connect(local) as sock:
-        assert upload(sock, MIB) == digest(MIB)
-    with connect(local) as sock:
-        assert download(sock, MIB) == digest(MIB)
+    assert_carries(lambda: connect(local))
     with connect(local) as sock:
         sock.sendall(b"GIVE %d\n" % MIB)
         sock.shutdown(socket.SHUT_WR)

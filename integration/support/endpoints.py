@@ -20,7 +20,7 @@ from integration.support.in_thread import InThread
 from integration.support.programs import DEADLINE, RETRY
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     Address = tuple[str, int]
 
@@ -272,6 +272,18 @@ def upload(sock: socket.socket, size: int) -> str:
         assert data, "the connection ended before the answer"
         answer += data
     return answer.decode().strip()
+
+
+def assert_carries(connect: Callable[[], socket.socket]) -> None:
+    """Check that content comes whole, each way over a connection of its own.
+
+    Args:
+        connect: returns another connection to a `Service`.
+    """
+    with connect() as sock:
+        assert upload(sock, MIB) == digest(MIB)
+    with connect() as sock:
+        assert download(sock, MIB) == digest(MIB)
 
 
 def read_until_reset(sock: socket.socket) -> bool:
