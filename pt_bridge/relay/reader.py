@@ -40,7 +40,15 @@ class ReaderOwner(Protocol):
 class Reader:
     """Reads one socket, which stays its owner's, whenever that is wanted."""
 
-    __slots__ = ("_coalescing", "_is_reading", "_loop", "_owner", "_pipes", "_sock")
+    __slots__ = (
+        "_coalescing",
+        "_is_reading",
+        "_loop",
+        "_owner",
+        "_pipes",
+        "_size",
+        "_sock",
+    )
 
     def __init__(
         self,
@@ -63,6 +71,7 @@ class Reader:
         self._owner: ReaderOwner | None = owner
         self._coalescing: Coalescing | None = None
         self._is_reading = False
+        self._size = READ_SIZE
 
     @property
     def is_reading(self) -> bool:
@@ -78,6 +87,10 @@ class Reader:
             self._loop.add_reader(self._sock.fileno(), self._read)
         else:
             self._loop.remove_reader(self._sock.fileno())
+
+    def expect_header(self, size: int) -> None:
+        """Copy no more than so many bytes next time: bulk may come right behind."""
+        self._size = size
 
     def rest(self) -> None:
         """Wake up for every byte again: the bulk is over."""
@@ -103,7 +116,7 @@ class Reader:
             if pipe is not None and self._read_into(pipe, most, owner):
                 return
         try:
-            data = self._sock.recv(READ_SIZE)
+            data = self._sock.recv(self._size)
         except (BlockingIOError, InterruptedError):
             return
         except OSError:
@@ -111,6 +124,10 @@ class Reader:
             return
         if data:
             owner.on_bytes(data)
+            if self._size != READ_SIZE:
+                self._size = READ_SIZE
+                if self._is_reading:
+                    self._read()
         else:
             owner.on_end(is_reset=False)
 

@@ -11,6 +11,7 @@ from pt_bridge.errors import ProtocolError
 from pt_bridge.net.sockets import has_ended, reset, waiting
 from pt_bridge.protocol.frames import (
     BEAT_FRAME,
+    HEADER_SIZE,
     PREFACE,
     Accepted,
     Cause,
@@ -216,6 +217,8 @@ class SessionConnection:
         stream.moved_at = self._loop.time()
         self._watch.heard(stream.moved_at, is_beat=False)
         self.session.skip(count)
+        if not self.session.data_left:
+            self._reader.expect_header(HEADER_SIZE)
         stream.deliver_pipe(pipe, count)
         if stream.is_full and not self.is_closed:
             self._reader.read(wanted=False)

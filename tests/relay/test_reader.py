@@ -124,6 +124,49 @@ def test_no_more_is_taken_in_a_pipe_than_the_owner_says() -> None:
     asyncio.run(run())
 
 
+class Framed(Taken):
+    """A reader's owner that takes a header, and what is behind it in a pipe."""
+
+    header = b""
+    goes_on = True
+
+    def on_bytes(self, data: bytes) -> None:
+        """Take the header, and all that is copied otherwise."""
+        if self.header:
+            super().on_bytes(data)
+            return
+        self.header = data
+        self.most = 1 << 20
+        self.reader.read(wanted=self.goes_on)
+
+
+@pytest.mark.parametrize("goes_on", [True, False])
+def test_what_is_behind_a_header_is_not_copied(*, goes_on: bool) -> None:
+    """It is read at once, unless nothing more is wanted."""
+
+    async def run() -> None:
+        ours, theirs = pair()
+        data = noise(5000)
+        with closing(ours), closing(theirs), PipePool() as pipes:
+            theirs.send(b"head" + data)
+            taken = Framed(ours, pipes)
+            taken.goes_on = goes_on
+            taken.reader.expect_header(4)
+            taken.reader.read(wanted=True)
+            await turn_until(lambda: taken.header)
+            assert taken.header == b"head"
+            assert taken.piped == (5000 if goes_on else 0)
+            taken.reader.read(wanted=True)
+            await turn_until(lambda: taken.piped == 5000)
+            assert taken.data == data
+            taken.most = 0
+            theirs.send(data)
+            await turn_until(lambda: taken.data == data + data)
+            taken.reader.stop()
+
+    asyncio.run(run())
+
+
 def test_without_a_pipe_bulk_is_copied() -> None:
     async def run() -> None:
         ours, theirs = pair()
