@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from pt_bridge.errors import ConfigError, PtBridgeError
 from pt_bridge.net import takeover
+from pt_bridge.plans.tunnels_file import overlap
 from pt_bridge.process.succession import Succession
 from pt_bridge.process.tunnel import TunnelSetup
 from pt_bridge.process.wanted import has_to_wait, listen
@@ -63,6 +64,11 @@ class KeptTunnel:
         """Carry connections until it is told to end."""
         await self.succession.run()
         self.settle()
+
+    def rename(self, name: str) -> None:
+        """Call by another name what begins from now on."""
+        self._name = name
+        self.context.run(log.TUNNEL.set, name)
 
     def settle(self) -> None:
         """Know that it is ready, or has failed."""
@@ -207,12 +213,16 @@ class Run:
         try:
             log.reopen_files()
             wanted, notes = self._read()
-            changed = self._changed(wanted)
+            renamed = self._renamed(wanted)
+            changed = self._changed(wanted, renamed)
             sockets = self._listen(changed)
         except PtBridgeError as error:
             logger.warning("reloading: %s; going on as before", error)
             return
-        gone = [name for name in self._tunnels if name not in wanted]
+        for name, before in renamed.items():
+            self._tunnels[name] = self._tunnels.pop(before)
+            self._tunnels[name].rename(name)
+        gone = self._gone(wanted)
         for name in gone:
             tunnel = self._tunnels.pop(name)
             self._retired.add(tunnel)
@@ -239,11 +249,34 @@ class Run:
         for note in notes:
             logger.warning("%s", note)
 
-    def _changed(self, wanted: Mapping[str, Wanted]) -> dict[str, Wanted]:
+    def _gone(self, wanted: Mapping[str, Wanted]) -> list[str]:
+        return [name for name in self._tunnels if name not in wanted]
+
+    def _renamed(self, wanted: Mapping[str, Wanted]) -> dict[str, str]:
+        """Return, by their new names, what those were called that have others now.
+
+        Who listens where one did that is gone is that one. So it goes on until the one
+        of the new name is ready, which may never be.
+        """
+        gone = {name: self._tunnels[name].succession for name in self._gone(wanted)}
+        renamed = {}
+        for name, each in wanted.items():
+            if name in self._tunnels:
+                continue
+            for before, succession in gone.items():
+                if _have_one_place(each, succession.wanted):
+                    renamed[name] = before
+                    del gone[before]
+                    break
+        return renamed
+
+    def _changed(
+        self, wanted: Mapping[str, Wanted], renamed: Mapping[str, str]
+    ) -> dict[str, Wanted]:
         """Return those that are new, or to be something else."""
         present = {
-            name: tunnel.succession.wanted.plan
-            for name, tunnel in self._tunnels.items()
+            name: self._tunnels[renamed.get(name, name)].succession.wanted.plan
+            for name in (*self._tunnels, *renamed)
         }
         return {
             name: each
@@ -275,6 +308,13 @@ class Run:
                     sock.close()
             raise type(error)(f"{wanted.where}{error}") from None
         return made
+
+
+def _have_one_place(one: Wanted, other: Wanted) -> bool:
+    """Whether two are the same side of a tunnel, and listen at the same place."""
+    return one.config.server == other.config.server and any(
+        overlap(mine, theirs) for mine in one.listen for theirs in other.listen
+    )
 
 
 def without_systemd(variables: Mapping[bytes, bytes]) -> dict[bytes, bytes]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support.processes import CLIENT, DEADLINE, SERVER, exchange, receive, until
+from tests.support.processes import CLIENT, DEADLINE, SERVER, exchange, until
 from tests.support.tunnel_rig import REPLACED_HAS_ENDED
 
 if TYPE_CHECKING:
@@ -226,6 +226,46 @@ def test_a_changed_transport_that_is_misspelt_costs_nothing(rig: TunnelRig) -> N
     rig.stop()
 
 
+def test_a_tunnel_that_is_renamed_and_broken_goes_on(rig: TunnelRig) -> None:
+    """Who listens where it did is the same one; another takes over when it is ready."""
+    program = rig.run_client()
+    old = [rig.open()]
+    rig.pt.play(*OTHER_CLIENT)
+    rig.reload(
+        rig.client("two"),
+        says=[
+            "0 are new, 1 get another PT, 0 stay as they are; 0 end with",
+            "pt-bridge[two]: warning: the new PT was not taken: ",
+        ],
+    )
+    old.append(rig.open())
+    rig.pt.play(*CLIENT)
+    rig.signal(signal.SIGHUP, "pt-bridge[two]: ready: ")
+    rig.carries()
+    for ends in old:
+        exchange(*ends)
+        for end in ends:
+            end.close()
+    program.said(REPLACED_HAS_ENDED)
+    rig.stop()
+
+
+def test_one_that_listens_elsewhere_is_another_one(rig: TunnelRig) -> None:
+    """And the one that is gone ends."""
+    rig.run_client()
+    other = rig.bench.free_port()
+    rig.reload(
+        rig.client("two", port=other),
+        says=[
+            "1 are new, 0 get another PT, 0 stay as they are; 1 end with",
+            "pt-bridge[two]: ready: ",
+            f"pt-bridge[one]: {REPLACED_HAS_ENDED}",
+        ],
+    )
+    rig.carries(other)
+    rig.stop()
+
+
 def test_a_change_that_cannot_be_had_changes_nothing(rig: TunnelRig) -> None:
     """A port that somebody has, a file that is missing: not even what could be."""
     program = rig.run_client()
@@ -276,17 +316,13 @@ def test_a_tunnel_listens_on_all_addresses_instead_of_one(
 
 
 def test_a_tunnel_with_another_name_keeps_its_port(rig: TunnelRig) -> None:
-    """Who comes between waits in it."""
+    """Who comes between is carried by the old one."""
     program = rig.run_client()
     rig.pt.play(*WAITING, *CLIENT)
     rig.reload(rig.client("two"))
     rig.pt.event("waits")
-    near = rig.bench.connect(rig.port)
-    near.sendall(b"x")
+    rig.carries()
     rig.pt.open_gate()
-    end = rig.bench.accept(rig.far)
-    assert receive(end, 1) == b"x"
-    exchange(near, end)
     program.said("pt-bridge[two]: ready: ")
     rig.stop()
 
