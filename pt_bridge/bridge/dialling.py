@@ -84,6 +84,7 @@ class Dials:
 
         # Not in the task itself: one that is cancelled before it begins runs nothing.
         def ended(task: asyncio.Task[T | None]) -> None:
+            dialling.close()  # else Python warns of it
             self._dialling.discard(task)
             on_dialled(None if task.cancelled() else task.result())
             self._on_ended()

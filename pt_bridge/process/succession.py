@@ -104,6 +104,12 @@ class Succession(Tunnel):
                 listens now. None, with `wanted`, where it has to wait for a port.
         """
         is_new, wanted = wanted is not None, wanted or self.wanted
+        waits = sockets is None and (is_new or self._has_to_wait(wanted))
+        self._replace(wanted, sockets, is_new=is_new, waits=waits)
+
+    def _replace(
+        self, wanted: Wanted, sockets: Sockets | None, *, is_new: bool, waits: bool
+    ) -> None:
         if self._next is not None or self._replacing is not None:
             self._queue(wanted, sockets, is_new=is_new)
         elif self._present is None:
@@ -114,7 +120,7 @@ class Succession(Tunnel):
             # It carries nothing new, and may never be ready.
             self._queue(wanted, sockets, is_new=True)
             self._present.stop()
-        elif sockets is not None or not self._has_to_wait(wanted):
+        elif not waits:
             self._replace_beside(wanted, sockets)
         elif self._present.has_port_of_pt and not self._present.can_release_port:
             logger.warning(CANNOT_BE_REPLACED)
@@ -182,9 +188,9 @@ class Succession(Tunnel):
 
     def _replace_queued(self) -> None:
         queued, self._queued = self._queued, None
-        is_other = queued is not None and queued.plan != self.wanted.plan
-        if is_other and not self._is_ending:
-            self.replace(queued)
+        if queued is None or queued.plan == self.wanted.plan or self._is_ending:
+            return
+        self._replace(queued, None, is_new=True, waits=self._has_to_wait(queued))
 
     async def _replace_in_place(self, old: Bridge, wanted: Wanted) -> None:
         """Have the present bridge give up its port, and start the new one there."""

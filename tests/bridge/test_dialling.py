@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 
 import pytest
 
@@ -63,3 +64,13 @@ async def test_whoever_waits_is_told_what_was_reached_or_that_nothing_was() -> N
         dials.cancel()
     assert told == ["reached", "ended", None, "ended", None, "ended"]
     assert not dials
+
+
+async def test_one_that_is_cancelled_before_it_begins_is_told_of_as_well() -> None:
+    """And Python, which would warn of a coroutine that nobody awaits, is silent."""
+    told: list[str | None] = []
+    async with Dials(lambda: told.append("ended")) as dials:
+        dials.start(reached(), told.append)
+        dials.cancel()
+    assert told == [None, "ended"]
+    gc.collect()

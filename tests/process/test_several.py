@@ -399,6 +399,30 @@ def test_a_server_without_a_front_moves_to_another_port(rig: TunnelRig) -> None:
     rig.stop()
 
 
+def test_a_tunnel_takes_the_port_that_anothers_pt_gives_up(rig: TunnelRig) -> None:
+    """Both change at once, and one waits for the other."""
+    rig.pt.play("gives-up-port", *SERVER)
+    install_lyrebird(rig.bench, *CLIENT)
+    first, second = ports(rig, 2)
+    away = of_lyrebird(rig.client("away", port=first))
+    rig.run(rig.server(), away)
+    rig.is_ready(times=2)
+    open_one = rig.open(first)
+    rig.reload(
+        rig.server(port=second),
+        away.replace(f":{first}", f":{rig.port}"),
+        says=[
+            f"pt-bridge[home]: ready: obfs4proxy, serving port {second}",
+            f"pt-bridge[away]: ready: lyrebird, listening on port {rig.port}",
+        ],
+    )
+    rig.carries()
+    exchange(*open_one)
+    assert rig.is_closed(first)
+    rig.stop()
+    assert "was not taken" not in rig.program.text
+
+
 def test_what_needs_a_restart_is_said(rig: TunnelRig) -> None:
     rig.run_client()
     rig.reload(
