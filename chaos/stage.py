@@ -194,6 +194,10 @@ def _of_client(options: str, casting: Cast) -> str:
     return f"{options.replace(SPEAKS, session)};exec={casting.client};{OURS}"
 
 
+# How much of what a program said is shown where its PT is missing.
+LAST_LINES = 40
+
+
 def bridge(program: Program) -> psutil.Process:
     """Return the pt-bridge of a host, or the one that has no host."""
     process = psutil.Process(program.pid)
@@ -205,5 +209,9 @@ def bridge(program: Program) -> psutil.Process:
 
 def pt(program: Program) -> psutil.Process:
     """Return the PT below a host or a pt-bridge, which is ready."""
-    (found,) = bridge(program).children()
-    return found
+    above = bridge(program)
+    children = above.children()
+    if len(children) != 1:
+        said = "\n".join(program.output[-LAST_LINES:])
+        raise AssertionError(f"{above} has the children {children}; it said:\n{said}")
+    return children[0]
