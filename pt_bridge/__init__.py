@@ -17,7 +17,7 @@ outer plugin       another SIP003 plugin, which carries the PT's connections (vi
 way                one bridge that leads to our server
 
 The rooms, each of which imports only from those before it: errors, protocol, explain,
-text, formats, options, profiles, system, files, net, listen, relay, front, udp,
+text, formats, options, profiles, plans, system, files, net, listen, relay, front, udp,
 session, pool, ways, plugin, pt, tor, metrics, status, bridge and doctor, process, cli,
 main.
 """

@@ -291,15 +291,6 @@ def test_whatever_is_public_says_what_it_is(name: str) -> None:
                 nodes.append(node)
 
 
-@pytest.mark.parametrize("name", MODULES)
-def test_only_a_few_modules_know_more_than_one_part(name: str) -> None:
-    """The flow stands in one place; the parts do not know each other."""
-    parts = {f"pt_bridge.{part}" for part in ("child", "dial", "listener", "tunnel")}
-    sides = {f"pt_bridge.{side}" for side in ("client", "server")}
-    if name not in {*sides, "pt_bridge.bridge.base"}:
-        assert len((ours(name) | {name}) & parts) <= 1
-
-
 RULE = re.compile(r"\b[A-Z]{2}-\d{1,2}\b")
 FOLDERS = ("pt_bridge", "tests", "integration", "fuzz", "chaos", "bench", "manual")
 
