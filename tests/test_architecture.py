@@ -308,6 +308,14 @@ def test_every_rule_that_is_named_stands_in_the_documentation() -> None:
     assert named == told
 
 
+def test_the_packages_docstring_lists_the_rooms_in_their_order() -> None:
+    """It is what a newcomer reads first."""
+    listed = (pt_bridge.__doc__ or "").partition("those before it: ")[2]
+    assert re.findall(r"[a-z]+", listed.replace(" and ", " ")) == re.findall(
+        r"[a-z]+", ORDER
+    )
+
+
 def test_contributing_names_every_room_and_no_file_that_is_not_there() -> None:
     """Who looks for a place finds it, and in the order in which rooms may import."""
     text = (ROOT / "CONTRIBUTING.rst").read_text()
