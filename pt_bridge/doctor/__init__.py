@@ -1,1 +1,5 @@
-"""Find what is broken; starts what it needs, leaves nothing."""
+"""``pt-bridge doctor``: check one thing after the other, up to the first that fails.
+
+It starts what it needs through pt/, and leaves nothing. Why something failed, and what
+to try then, is said in explain/.
+"""

@@ -1,1 +1,1 @@
-"""What failed, in sentences for the log and for doctor; pure."""
+"""Why something failed, and what to try, in sentences for the log and doctor; pure."""

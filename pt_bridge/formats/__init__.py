@@ -1,1 +1,1 @@
-"""How a server is written down: bridge lines, links, configurations; pure."""
+"""Formats of others: bridge lines, ``ss://``, config.json, torrc, lists; pure."""

@@ -1,1 +1,1 @@
-"""Numbers for whoever runs pt-bridge for others: a page for Prometheus."""
+"""Numbers for operators: what all bridges of a process count, a page for Prometheus."""

@@ -1,1 +1,1 @@
-"""What an owner writes about several tunnels in one file: a plan for each; pure."""
+"""The file of several tunnels (TOML), read into a plan for each; pure."""

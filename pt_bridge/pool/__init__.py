@@ -1,1 +1,1 @@
-"""The client's connections: made ready, used again, and tried a second time."""
+"""A client's PT connections: made ready, used again; lost streams tried once more."""

@@ -1,1 +1,4 @@
-"""A process that carries connections: one tunnel or several, and their PTs replaced."""
+"""The process that runs bridges: one tunnel or several, and what signals mean.
+
+Here a PT is replaced with nothing cut, and a pt-bridge by a newer version.
+"""

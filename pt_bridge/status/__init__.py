@@ -1,1 +1,1 @@
-"""What a bridge has counted, and how it is told: SIGUSR1, and figures for operators."""
+"""What one bridge has counted, and how the log tells of it (SIGUSR1)."""

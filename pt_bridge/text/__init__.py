@@ -1,1 +1,4 @@
-"""What stands around a line that people paste: quotes, markup, other text; pure."""
+"""What stands around a line that people paste: quotes, markup, other text; pure.
+
+And which known word a misspelt one may be.
+"""

@@ -1,1 +1,1 @@
-"""The ways to the server: which one is tried first, and the race between them."""
+"""The ways to the server (bridges): which is tried first, and the race between them."""
