@@ -69,7 +69,7 @@ END_LIMIT = 10.0
 # A connection that ended at once may have been bad luck: on how many a session is
 # looked for.
 CONNECTIONS = 2
-# A server waits 3 s for the first byte (`relay.recogniser.SILENT`) and 3 s for its
+# A server waits 3 s for the first byte (`session.recogniser.SILENT`) and 3 s for its
 # shadowsocks (`shadowsocks_behind.PATIENCE`), and cuts us then (seconds).
 STAY = 7.0
 

@@ -46,7 +46,7 @@ class OrPort:
         Args:
             loop: the event loop.
             on_accepted: gets each connection that the PT brings, which waits for
-                `extorport.OKAY` or `extorport.DENY`, and what it said of it.
+                `ext_orport.OKAY` or `ext_orport.DENY`, and what it said of it.
             make_folder: makes a private folder that goes when the PT has gone, for
                 systems where a file must have a name.
             patience: as for `LoopbackServer`.

@@ -1,4 +1,4 @@
-"""Whose a connection to the PT is; `tests.relay.test_front` has the rest."""
+"""Whose a connection to the PT is; `tests.front.test_front` has the rest."""
 
 from __future__ import annotations
 
