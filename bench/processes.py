@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 
 import psutil
 
+from tests.support import child_processes
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
@@ -180,7 +182,7 @@ def on_cores(cores: set[int]) -> Iterator[None]:
 
 def children(pid: int) -> list[int]:
     """Return the processes that a process has started."""
-    return [child.pid for child in psutil.Process(pid).children()]
+    return [child.pid for child in child_processes.children(pid)]
 
 
 def own_memory(pid: int) -> int:

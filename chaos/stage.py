@@ -13,6 +13,7 @@ from chaos.verdict import AFTER, AFTER_LYREBIRD
 from integration.support.endpoints import free_port
 from integration.support.machine import OPTIONS_PATH, Machine, await_ss_server
 from integration.support.programs import VENV_FOLDER, kill_marked
+from tests.support.child_processes import children
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -201,7 +202,7 @@ LAST_LINES = 40
 def bridge(program: Program) -> psutil.Process:
     """Return the pt-bridge of a host, or the one that has no host."""
     process = psutil.Process(program.pid)
-    for child in process.children():
+    for child in children(process.pid):
         if child.name() == BRIDGE:
             return child
     return process
@@ -210,8 +211,8 @@ def bridge(program: Program) -> psutil.Process:
 def pt(program: Program) -> psutil.Process:
     """Return the PT below a host or a pt-bridge, which is ready."""
     above = bridge(program)
-    children = above.children()
-    if len(children) != 1:
+    found = children(above.pid)
+    if len(found) != 1:
         said = "\n".join(program.output[-LAST_LINES:])
-        raise AssertionError(f"{above} has the children {children}; it said:\n{said}")
-    return children[0]
+        raise AssertionError(f"{above} has the children {found}; it said:\n{said}")
+    return found[0]

@@ -13,6 +13,7 @@ from chaos.remains import descriptors
 from integration.support.endpoints import Service, connect, free_port
 from integration.support.machine import METHOD, PASSWORD, await_ss_server
 from integration.support.programs import LYREBIRD_FOLDER, find, wait_until
+from tests.support.child_processes import children
 
 if TYPE_CHECKING:
     from integration.support.machine import Machine
@@ -216,7 +217,7 @@ def test_nothing_of_a_look_is_left_at_the_server(
     )
     options = machine.client_options(server)
     bridge = psutil.Process(server.pid)
-    (child,) = bridge.children()
+    (child,) = children(bridge.pid)
 
     def sockets() -> list[int]:
         return [descriptors(each)["socket"] for each in (bridge, child)]

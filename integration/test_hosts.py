@@ -33,6 +33,7 @@ from integration.support.programs import (
     find,
     wait_until,
 )
+from tests.support.child_processes import children
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -115,7 +116,7 @@ class Side:
             for process in machine.processes()["pt-bridge"]
             if _role(process.environ()) == role
         ]
-        (self.pt,) = self.bridge.children()
+        (self.pt,) = children(self.bridge.pid)
         self.host = self.bridge.ppid()
         self.folder = self.pt.environ()["TOR_PT_STATE_LOCATION"]
         variables = self.bridge.environ()

@@ -22,6 +22,7 @@ from integration.support.endpoints import (
 )
 from integration.support.machine import await_ss_local, await_ss_server
 from integration.support.programs import find
+from tests.support.child_processes import children
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -52,7 +53,7 @@ def _below(machine: Machine, host: Program, *, pt: bool = False) -> psutil.Proce
     """Find the pt-bridge, or the PT, that descends from a host."""
     for process in machine.processes()["pt-bridge"]:
         if process.ppid() == host.pid:
-            return process.children()[0] if pt else process
+            return children(process.pid)[0] if pt else process
     raise AssertionError("the host has no pt-bridge")
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from integration.support.endpoints import connect, digest, download, free_port, upload
 from integration.support.programs import wait_until
+from tests.support.child_processes import children
 
 if TYPE_CHECKING:
     import psutil
@@ -29,7 +30,7 @@ def _pt_of(machine: Machine, host: Program) -> psutil.Process:
     """Find the PT that descends from a host."""
     for process in machine.processes()["pt-bridge"]:
         if process.ppid() == host.pid:
-            return process.children()[0]
+            return children(process.pid)[0]
     raise AssertionError("the host has no pt-bridge")
 
 

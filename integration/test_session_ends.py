@@ -97,6 +97,7 @@ class Outcomes:
         """Try nothing yet."""
         self._net = net
         self._wrong: dict[Attempt, Exception] = {}
+        self._said: dict[Pairing, str] = {}
         self._tried: set[str] = set()
 
     def judge(self, attempt: Attempt) -> None:
@@ -108,9 +109,10 @@ class Outcomes:
                 each for each in (*ENDS, *IAT_ENDS) if each.pairing == attempt.pairing
             ]
             self._net.run(self._try(line, attempts), len(attempts) * PATIENCE)
+            self._said[attempt.pairing] = line.said
             assert not line.is_awaited, "the service was reached once too often"
         if attempt in self._wrong:
-            raise self._wrong[attempt]
+            raise AssertionError(self._said[attempt.pairing]) from self._wrong[attempt]
 
     async def _try(self, line: Line, attempts: list[Attempt]) -> None:
         room = asyncio.Semaphore(AT_ONCE)

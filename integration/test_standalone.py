@@ -24,6 +24,7 @@ from integration.support.endpoints import (
     upload,
 )
 from integration.support.programs import DEADLINE, find
+from tests.support.child_processes import children
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -149,7 +150,7 @@ def _pt_of(machine: Machine, program: Program) -> psutil.Process:
         for process in machine.processes()["pt-bridge"]
         if process.pid == program.pid
     ]
-    (pt,) = bridge.children()
+    (pt,) = children(bridge.pid)
     return pt
 
 

@@ -16,6 +16,7 @@ import pytest
 
 from integration.support.endpoints import connect
 from integration.support.programs import DEADLINE, find
+from tests.support.child_processes import children
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -201,7 +202,7 @@ def test_after_the_pt_has_died_datagrams_go_through_the_next_one(
         program.send(b"1")
         assert program.recv(100) == b"1"
         heard = len(pair.client.output)
-        for pt in psutil.Process(pair.client.pid).children():
+        for pt in children(pair.client.pid):
             pt.kill()
         program.settimeout(0.5)
         pair.client.wait_for("ready: ", after=heard)

@@ -29,6 +29,7 @@ from integration.support.endpoints import (
 from integration.support.machine import NOBODY, Pair, await_ss_local, await_ss_server
 from integration.support.programs import DEADLINE, wait_until
 from integration.support.recorder import Recorder
+from tests.support.child_processes import children
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -223,7 +224,7 @@ def test_what_has_rights_of_its_own_does_not_outlive_us_either(
         nobody=True,
     )
     program.wait_for("ready: ")
-    started = psutil.Process(program.pid).children()
+    started = children(program.pid)
     (guard,) = (each for each in started if each.name() == "sh")
     program.signal(signal.SIGKILL)
     program.wait()

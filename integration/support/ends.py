@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import pt_bridge.net.sockets
 from chaos.content import CHUNK, content, is_right
 from chaos.remains import descriptors
-from chaos.stage import bridge, pt
+from chaos.stage import LAST_LINES, bridge, pt
 from integration.support.programs import wait_until
 
 if TYPE_CHECKING:
@@ -287,6 +287,16 @@ class Line:
     def remote(self) -> Address:
         """Where the server listens."""
         return self._pair.remote
+
+    @property
+    def said(self) -> str:
+        """What both have said last."""
+        return "\n".join(
+            [
+                *("the client:", *self.client.output[-LAST_LINES:]),
+                *("the server:", *self.server.output[-LAST_LINES:]),
+            ]
+        )
 
     @property
     def is_awaited(self) -> bool:

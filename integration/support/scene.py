@@ -23,6 +23,7 @@ from integration.support.needles import Needles
 from integration.support.programs import DEADLINE, LYREBIRD_FOLDER, wait_until
 from pt_bridge.options.own_options import CLIENT, SERVER
 from pt_bridge.protocol.address import Address
+from tests.support.child_processes import children
 from tests.support.processes import FakePt
 
 if TYPE_CHECKING:
@@ -349,7 +350,7 @@ def pt_of(program: Program) -> psutil.Process:
     found: list[psutil.Process] = []
 
     def is_there() -> bool:
-        found[:] = psutil.Process(program.pid).children()
+        found[:] = children(program.pid)
         return bool(found)
 
     wait_until(is_there, "a PT")

@@ -11,10 +11,10 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
-import psutil
 import pytest
 
 from tests.support.bridges import server_end
+from tests.support.child_processes import children
 from tests.support.processes import (
     CLIENT,
     CLIENT_OPTIONS,
@@ -209,7 +209,7 @@ def test_by_hand_the_end_of_its_terminal_is_a_stop(bench: Bench) -> None:
     )
     os.close(its)
     program.said("ready:")
-    (child,) = psutil.Process(program.process.pid).children()
+    (child,) = children(program.process.pid)
     child.send_signal(signal.SIGHUP)
     program.said("reloaded: ")
     os.close(ours)

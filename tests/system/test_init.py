@@ -12,6 +12,7 @@ import psutil
 import pytest
 
 from pt_bridge.system.init import leave_work_to_child
+from tests.support.child_processes import children
 from tests.support.processes import CLIENT, PLAIN_OPTIONS, until
 
 if TYPE_CHECKING:
@@ -43,8 +44,8 @@ def test_as_the_first_process_it_reaps_what_others_leave(
     bench.pt.play(*CLIENT, "fork", "exit 1")
     program = bench.run([*before, *by_hand(bench), "--restarts=9"], bench.variables)
     program.said("(3 of 9)")
-    (first,) = psutil.Process(program.process.pid).children()
-    until(lambda: not any(is_zombie(child) for child in first.children()))
+    (first,) = children(program.process.pid)
+    until(lambda: not any(is_zombie(child) for child in children(first.pid)))
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -55,7 +56,7 @@ def test_as_the_first_process_it_passes_signals_on(
     bench.pt.play(*CLIENT)
     program = bench.run([*before, *by_hand(bench)], bench.variables)
     program.said("ready:")
-    (first,) = psutil.Process(program.process.pid).children()
+    (first,) = children(program.process.pid)
     first.send_signal(number)
     program.said("stopped")
     assert program.wait() == 0
