@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import multiprocessing
 import random
 import shlex
 import signal
@@ -39,25 +40,45 @@ def targets(table: str) -> dict[str, Target]:
     return {target.name: target for target in module.TARGETS}
 
 
+def names(table: str) -> list[str]:
+    """Return the names of a table's targets, whose code is not made to tell for that.
+
+    It is so in another process alone: what is imported here stays as it is.
+    """
+    with multiprocessing.get_context("fork").Pool(1) as pool:
+        return pool.apply(_names_here, (table,))
+
+
+def _names_here(table: str) -> list[str]:
+    return [target.name for target in importlib.import_module(table).TARGETS]
+
+
 def main() -> int:
     """Run it; return 1 where anything was found."""
     given = _arguments()
     leave_every_block_at(signal.SIGTERM, signal.SIGHUP)
+    table = "fuzz.planted" if given.planted else "fuzz.targets"
+    repeated = [path.name.rpartition(" ")[0] for path in given.repeat]
+    if only := repeated or given.only:
+        there = names(table)
+        unknown = [name for name in only if name not in there]
+        if unknown:
+            _say(f"there is no target {unknown[0]!r}, but: {'; '.join(there)}")
+            return 64
     try:
-        known = targets("fuzz.planted" if given.planted else "fuzz.targets")
+        known = targets(table)
     except ModuleNotFoundError as error:
         if error.name != "atheris":
             raise
         _say("atheris is missing, which makes the inputs: it has no wheel for this")
         _say("machine's kind; use Python 3.11 to 3.14 on Linux and x86_64")
         return UNAVAILABLE
-    only = [given.repeat.name.rpartition(" ")[0]] if given.repeat else given.only
-    unknown = [name for name in only if name not in known]
-    if unknown:
-        _say(f"there is no target {unknown[0]!r}, but: {'; '.join(known)}")
-        return 64
     if given.repeat:
-        return _repeat(known[only[0]], given.repeat.read_bytes())
+        found = [
+            _repeat(known[name], path.read_bytes())
+            for name, path in zip(repeated, given.repeat, strict=True)
+        ]
+        return max(found)
     seed = random.randrange(1_000_000) if given.seed is None else given.seed  # noqa: S311
     chosen = [known[name] for name in only or known]
     try:
@@ -118,7 +139,8 @@ def _sentence(
 def _repeat(target: Target, data: bytes) -> int:
     from fuzz.run import repeat
 
-    outcome = repeat(target, data)
+    with tempfile.TemporaryDirectory(prefix="pt-bridge-fuzz-") as folder:
+        outcome = repeat(target, data, Path(folder))
     if not outcome.what:
         _say(f"{target.name} bears it")
         return 0
@@ -151,7 +173,12 @@ def _arguments() -> argparse.Namespace:
         "--only", action="append", default=[], metavar="TARGET", help="may come often"
     )
     parser.add_argument(
-        "--repeat", type=Path, metavar="FILE", help="give an input that found something"
+        "--repeat",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="give an input that found something; may come often",
     )
     parser.add_argument(
         "--planted", action="store_true", help="fuzz what is broken on purpose instead"

@@ -65,8 +65,8 @@ def is_slow(data: bytes) -> None:
 
 
 def hoards(data: bytes) -> None:
-    """Take a page for each byte."""
-    _ = [bytes(4096) for _ in data.partition(b"=")[2]]
+    """Take two pages for each byte."""
+    _ = [bytes(8192) for _ in data.partition(b"=")[2]]
 
 
 def costs_too_much(data: bytes) -> None:

@@ -25,6 +25,7 @@ import atheris
 from fuzz.examiner import Examiner, Find, limits
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from multiprocessing.connection import Connection
 
     from fuzz.target import Target
@@ -198,16 +199,48 @@ def fuzz(target: Target, least: Least, *, seed: int, folder: Path) -> Outcome:
         seed: what the inputs are made from.
         folder: an empty one.
     """
+
+    def run(pipe: Connection) -> NoReturn:
+        Run(target, least, seed, folder, pipe).go()
+
+    outcome = _in_a_process(run, BUSY * least.seconds + BEYOND, folder)
+    return outcome if outcome.inputs else outcome._replace(data=_last(folder))
+
+
+def repeat(target: Target, data: bytes, folder: Path) -> Outcome:
+    """Return a target one input, in a process of its own, and look closely.
+
+    Args:
+        target: what it is given to.
+        data: the input.
+        folder: an empty one.
+    """
+
+    def give(pipe: Connection) -> None:
+        pipe.send(_given(target, data))
+
+    return _in_a_process(give, BEYOND, folder)
+
+
+def _in_a_process(
+    work: Callable[[Connection], object], limit: float, folder: Path
+) -> Outcome:
+    """Have a process do something, and give what came of it, however it ends.
+
+    Args:
+        work: what is done; the outcome goes into the pipe.
+        limit: how long it may take, in seconds.
+        folder: an empty one.
+    """
     processes = multiprocessing.get_context("fork")
     ours, theirs = processes.Pipe(duplex=False)
-    child = processes.Process(
-        target=_child, args=(target, least, seed, folder, theirs), daemon=True
-    )
+    child = processes.Process(target=_child, args=(work, theirs, folder), daemon=True)
+    sys.stdout.flush()
     child.start()
     theirs.close()
     with ours:
         try:
-            if ours.poll(BUSY * least.seconds + BEYOND):
+            if ours.poll(limit):
                 outcome: Outcome = ours.recv()
                 return outcome
             what = "did not come back"
@@ -218,17 +251,16 @@ def fuzz(target: Target, least: Least, *, seed: int, folder: Path) -> Outcome:
             child.kill()
             child.join()
     log = (folder / "log").read_text(errors="backslashreplace").splitlines()
-    return Outcome(what=what, data=_last(folder), trace="\n".join(log[-MOST_OF_LOG:]))
+    return Outcome(what=what, trace="\n".join(log[-MOST_OF_LOG:]))
 
 
 def _child(
-    target: Target, least: Least, seed: int, folder: Path, pipe: Connection
-) -> NoReturn:
-    sys.stdout.flush()
+    work: Callable[[Connection], object], pipe: Connection, folder: Path
+) -> None:
     with (folder / "log").open("wb") as log:
         os.dup2(log.fileno(), 1)
         os.dup2(log.fileno(), 2)
-    Run(target, least, seed, folder, pipe).go()
+    work(pipe)
 
 
 def _last(folder: Path) -> bytes:
@@ -240,7 +272,7 @@ def _last(folder: Path) -> bytes:
     return b""
 
 
-def repeat(target: Target, data: bytes) -> Outcome:
+def _given(target: Target, data: bytes) -> Outcome:
     """Return a target one input, in this process, and look closely."""
     with target.opened() as read, limits():
         examiner = Examiner(target, read)
