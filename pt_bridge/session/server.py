@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pt_bridge.net.sockets import reset
 from pt_bridge.protocol.frames import DATAGRAMS, TCP, Cause
-from pt_bridge.session.crowd import Crowd
+from pt_bridge.session.eviction import IdleEviction
 from pt_bridge.session.recogniser import Recogniser
 from pt_bridge.session.sessions import Sessions
 from pt_bridge.session.stream import Stream
@@ -44,7 +44,7 @@ MAX_SEEN = 65_536  # ids
 NO_SESSION = "no session, which session=only asks for"
 SAID_NOTHING = "let in by the PT, and then nothing that could be carried"
 MADE_ROOM = "it was silent, and others needed its place"
-CROWDED = (
+EVICTED = (
     "more connections are open than the limit of open files allows: those that have "
     "been silent for longest are closed; raise it (LimitNOFILE=)"
 )
@@ -113,12 +113,12 @@ class SessionServer(Sessions):
         self._udp = udp
         self._recognisers: dict[Recogniser, Client] = {}
         self._clients: dict[SessionConnection, Client] = {}
-        self._crowd: Crowd[Recogniser | SessionConnection] = Crowd(
+        self._idle: IdleEviction[Recogniser | SessionConnection] = IdleEviction(
             loop,
-            self._drop,
+            self._evict,
             excess=lambda: len(self._recognisers) + self.connections - room(),
         )
-        self._crowded = RateLimit()
+        self._warnings = RateLimit()
         self._seen: dict[bytes, float] = {}
         # For which ids the service is being reached, and who waits for it.
         self._reaching: dict[bytes, list[tuple[SessionConnection, Stream]]] = {}
@@ -140,7 +140,7 @@ class SessionServer(Sessions):
         reach = None if self._on_plain is None else partial(self._reach, client)
         recogniser = Recogniser(self._loop, plain, reach, self)
         self._recognisers[recogniser] = Client(client, cut)
-        self._crowd.enter(recogniser)
+        self._idle.add(recogniser)
 
     def drop_silent(self) -> bool:
         """Close the connection that has carried nothing for longest, for others.
@@ -148,10 +148,10 @@ class SessionServer(Sessions):
         Returns:
             Whether there was one that was silent for long enough.
         """
-        return self._crowd.drop_one()
+        return self._idle.evict_one()
 
-    def _drop(self, silent: Recogniser | SessionConnection) -> None:
-        if (text := self._crowded.admit(CROWDED, self._loop.time())) is not None:
+    def _evict(self, silent: Recogniser | SessionConnection) -> None:
+        if (text := self._warnings.admit(EVICTED, self._loop.time())) is not None:
             logger.warning("%s", text)
         if isinstance(silent, Recogniser):
             client = self._recognisers[silent]
@@ -183,7 +183,7 @@ class SessionServer(Sessions):
 
     def cut(self) -> None:
         """Close everything at once; what is not whole is reset."""
-        self._crowd.stop()
+        self._idle.stop()
         for each in list(self._recognisers):
             each.drop()
         super().cut()
@@ -197,7 +197,7 @@ class SessionServer(Sessions):
         client = self._forget(recogniser)
         connection = self._connect(plain, is_client=False)
         self._clients[connection] = client
-        self._crowd.enter(connection)
+        self._idle.add(connection)
         if rest:
             connection.on_bytes(rest)
         if not (connection.is_closed or connection.session.number):
@@ -230,7 +230,7 @@ class SessionServer(Sessions):
         self._on_client_left(self._forget(recogniser).address)
 
     def _forget(self, recogniser: Recogniser) -> Client:
-        self._crowd.leave(recogniser)
+        self._idle.discard(recogniser)
         return self._recognisers.pop(recogniser)
 
     def on_broken(self, how: str) -> None:
@@ -243,18 +243,18 @@ class SessionServer(Sessions):
     def on_closed(self, connection: SessionConnection) -> None:
         """Forget a connection that was closed, and tell whose it was."""
         super().on_closed(connection)
-        self._crowd.leave(connection)
+        self._idle.discard(connection)
         self._on_client_left(self._clients.pop(connection).address)
 
     def on_free(self, connection: SessionConnection) -> None:
         """Know that a connection carries nothing any more."""
-        self._crowd.enter(connection)
+        self._idle.add(connection)
         if self._is_retiring:
             connection.leave()
 
     def on_opened(self, connection: SessionConnection, event: Opened) -> None:
         """Reach the service for a stream, unless its id was seen before."""
-        self._crowd.leave(connection)
+        self._idle.discard(connection)
         if not connection.can_send:  # who has heard the end of the last one reads
             connection.close("the peer opens a stream, and takes no answers")
             return

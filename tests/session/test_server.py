@@ -20,7 +20,7 @@ from pt_bridge.protocol.frames import (
     data_frame,
 )
 from pt_bridge.relay.pipes import PipePool
-from pt_bridge.session.crowd import PATIENCE
+from pt_bridge.session.eviction import PATIENCE
 from pt_bridge.session.recogniser import SILENT
 from pt_bridge.session.server import NO_SESSION, SAID_NOTHING, SEEN_FOR, SessionServer
 from pt_bridge.session.sessions import Limits

@@ -1,14 +1,9 @@
-"""Who of those that carry nothing goes for others, and when."""
+"""Which idle connections are closed where too many are open, and when."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from pt_bridge.session.crowd import MOST_EXCESS, PATIENCE, Crowd
+from pt_bridge.session.eviction import MOST_EXCESS, PATIENCE, IdleEviction
 from tests.support.clock import Clock
-
-if TYPE_CHECKING:
-    pass
 
 MOMENT = 0.1
 
@@ -20,7 +15,7 @@ class Place:
         self.room = room
         self.clock = Clock()
         self.open: list[str] = []
-        self.crowd: Crowd[str] = Crowd(
+        self.idle: IdleEviction[str] = IdleEviction(
             self.clock.as_loop,
             self.open.remove,
             excess=lambda: len(self.open) - self.room,
@@ -30,7 +25,7 @@ class Place:
         """Open connections that carry nothing, a moment after each other."""
         for name in names:
             self.open.append(name)
-            self.crowd.enter(name)
+            self.idle.add(name)
             self.clock.pass_by(MOMENT)
 
 
@@ -69,7 +64,7 @@ def test_where_far_too_many_come_nobody_is_waited_for() -> None:
     names = [str(each) for each in range(MOST_EXCESS + 3)]
     for name in names:
         place.open.append(name)
-        place.crowd.enter(name)
+        place.idle.add(name)
     assert place.open == names[2:]
     place.clock.pass_by(PATIENCE)
     assert place.open == names[-1:]
@@ -78,9 +73,9 @@ def test_where_far_too_many_come_nobody_is_waited_for() -> None:
 def test_who_carries_something_stays_and_is_the_last_once_silent_again() -> None:
     place = Place(2)
     place.enter("a", "b")
-    place.crowd.leave("a")
+    place.idle.discard("a")
     place.clock.pass_by(PATIENCE)
-    place.crowd.enter("a")
+    place.idle.add("a")
     place.enter("c")
     assert place.open == ["a", "c"]
 
@@ -89,11 +84,11 @@ def test_where_nobody_is_silent_nobody_goes_until_somebody_is() -> None:
     place = Place(1)
     place.enter("a", "b")
     for name in "ab":
-        place.crowd.leave(name)
+        place.idle.discard(name)
     place.clock.pass_by(60)
     assert place.open == ["a", "b"]
-    assert not place.crowd.drop_one()
-    place.crowd.enter("b")
+    assert not place.idle.evict_one()
+    place.idle.add("b")
     place.clock.pass_by(2 * PATIENCE)
     assert place.open == ["a"]
 
@@ -102,16 +97,16 @@ def test_one_can_be_asked_to_go_though_there_is_room() -> None:
     """Where something else is short than the number of connections."""
     place = Place(9)
     place.enter("a", "b")
-    assert not place.crowd.drop_one()
+    assert not place.idle.evict_one()
     place.clock.pass_by(PATIENCE)
-    assert place.crowd.drop_one()
+    assert place.idle.evict_one()
     assert place.open == ["b"]
 
 
 def test_after_a_stop_nobody_goes() -> None:
     place = Place(0)
     place.enter("a")
-    place.crowd.stop()
-    place.crowd.stop()
+    place.idle.stop()
+    place.idle.stop()
     place.clock.pass_by(60)
     assert place.open == ["a"]

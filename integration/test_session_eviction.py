@@ -1,4 +1,4 @@
-"""A crowd of silent holders of the cert, where descriptors are short.
+"""Any number of silent holders of the cert, where descriptors are short.
 
 Each gets through the PT, and then says nothing. At the limit of open files whoever has
 been silent for longest goes, so that somebody new is let in and served.
@@ -50,7 +50,7 @@ CASES = [
 @pytest.fixture
 def net(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Network]:
     """Return a network."""
-    with network(tmp_path_factory.mktemp("crowd")) as net:
+    with network(tmp_path_factory.mktemp("holders")) as net:
         yield net
 
 
@@ -67,7 +67,7 @@ def test_300_silent_holders_of_the_cert_keep_no_client_out(
 
 
 class Scene:
-    """A server that has few descriptors, its crowd and its client."""
+    """A server that has few descriptors, its silent clients, and one that speaks."""
 
     def __init__(self, net: Network, options: str) -> None:
         """Start all of it."""
@@ -101,7 +101,7 @@ class Scene:
         self._listener.close()
 
     async def play(self, says: str) -> None:
-        """Let the crowd come, and then the client."""
+        """Let the silent ones come, and then the client."""
         service = Service()
         async with contextlib.AsyncExitStack() as stack:
             await stack.enter_async_context(service.listening(self._listener))
