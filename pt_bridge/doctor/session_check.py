@@ -17,7 +17,7 @@ from pt_bridge.errors import NO_ANSWER, ProtocolError
 from pt_bridge.explain import pt_words, reasons, remedies
 from pt_bridge.protocol.frames import PREFACE, Accepted, Cause, Left, WasReset
 from pt_bridge.protocol.session import Session
-from pt_bridge.session.leave_taking import LAST_WAIT, LAST_WORD
+from pt_bridge.session.idle_period import LAST_WAIT, LAST_WORD
 
 if TYPE_CHECKING:
     import socket
@@ -87,7 +87,7 @@ class SessionCheck:
             return NoSession.RESET
 
     async def end(self, *, limit: float) -> None:
-        """End the stream where one was opened, and take leave; raise nothing.
+        """End the stream where one was opened, and say BYE; raise nothing.
 
         Args:
             limit: how long all of it may take, in seconds.

@@ -24,9 +24,9 @@ class IdleConnections:
         return len(self._ready)
 
     def add(self, connection: SessionConnection) -> None:
-        """Keep a connection, or let it take leave where there are enough."""
+        """Keep a connection, or close it where there are enough."""
         if len(self._ready) >= MAX_IDLE:
-            connection.leave()
+            connection.close_gracefully()
         elif connection.session.number:
             self._ready.append(connection)
         else:
@@ -42,10 +42,10 @@ class IdleConnections:
             self._ready.remove(connection)
 
     def end(self, why: str, *, gently: bool) -> None:
-        """Close all; with `gently`, one whose last stream's end is under way leaves."""
+        """Close all; with `gently`, one may yet say how its last stream ended."""
         ready, self._ready = self._ready, []
         for connection in ready:
             if gently and connection.has_backlog:
-                connection.leave()
+                connection.close_gracefully()
             else:
                 connection.close(why)

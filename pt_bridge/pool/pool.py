@@ -299,7 +299,7 @@ class Pool(Sessions):
     def on_free(self, connection: SessionConnection) -> None:
         """Carry a stream that waits for a connection, or be ready for the next one."""
         if not self.is_open:
-            connection.leave()
+            connection.close_gracefully()
             return
         stream = self._tries.first_without_connection()
         if stream is None:
@@ -308,11 +308,11 @@ class Pool(Sessions):
             self.reused += connection.session.number > 0
             self._open(connection, stream)
 
-    def on_leaving(self, connection: SessionConnection) -> None:
+    def on_closing(self, connection: SessionConnection) -> None:
         """Open no more streams on a connection."""
         self._idle.remove(connection)
 
     def on_closed(self, connection: SessionConnection) -> None:
         """Forget a connection that was closed."""
-        self.on_leaving(connection)
+        self.on_closing(connection)
         super().on_closed(connection)

@@ -1,6 +1,6 @@
 """One PT connection that speaks the session, and the stream that it carries at a time.
 
-It hands out what frames say, notices a peer that has gone, and takes leave in the end.
+It hands out what frames say, notices a peer that has gone, and closes.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from pt_bridge.protocol.session import Session
 from pt_bridge.relay.pipes import PIPE_SIZE
 from pt_bridge.relay.reader import READ_SIZE, Reader
 from pt_bridge.relay.writer import Writer
-from pt_bridge.session.leave_taking import Rest
+from pt_bridge.session.idle_period import IdlePeriod
 from pt_bridge.session.peer_limits import PeerLimits
 from pt_bridge.session.silence import UNANSWERED_LIMIT
 from pt_bridge.session.stream import Stream
@@ -56,6 +56,7 @@ class SessionConnection:
 
     __slots__ = (
         "_events",
+        "_idle",
         "_is_unwritable",
         "_limits",
         "_loop",
@@ -63,7 +64,6 @@ class SessionConnection:
         "_plain",
         "_preface",
         "_reader",
-        "_rest",
         "_resume",
         "_watch",
         "_writer",
@@ -103,7 +103,7 @@ class SessionConnection:
         self._reader = Reader(loop, plain, pipes, self)
         self._watch = Watch(loop, self)
         self._limits = PeerLimits()
-        self._rest: Rest | None = None
+        self._idle: IdlePeriod | None = None
         self._resume: asyncio.Handle | None = None
         self._is_unwritable, self._opened_at = False, 0.0
         self._reader.read(wanted=True)
@@ -149,7 +149,7 @@ class SessionConnection:
         """Say what can be said before the first stream, and wait for it (client)."""
         self._writer.send(self._preface)
         self.is_fresh, self._preface = False, b""
-        self.rest()
+        self.begin_idle_period()
 
     def open(
         self,
@@ -164,7 +164,7 @@ class SessionConnection:
         opened = self.session.open(stream.id, stream.kind)
         first, self._preface = self._preface + opened, b""
         stream.join(self, self.session.number)
-        self._stop_resting()
+        self._end_idle_period()
         self._watch.begin(now, stream.check_limits(now), accept_limit, late)
         self.send(first + stream.first_frames())
         if not self.is_closed:
@@ -174,7 +174,7 @@ class SessionConnection:
         """Carry a stream whose service is about to be reached (server)."""
         self.stream = stream
         stream.join(self, self.session.number)
-        self._stop_resting()
+        self._end_idle_period()
         now = self._loop.time()
         self._watch.begin(now, min(REACHING_BEAT, stream.check_limits(now)))
 
@@ -194,7 +194,7 @@ class SessionConnection:
     def on_stream_over(self) -> None:
         """Be free again: EOF, or RESET, has passed both ways."""
         self.stream = None
-        self.rest()
+        self.begin_idle_period()
         if not self._is_unwritable:
             self.owner.on_free(self)
 
@@ -301,7 +301,7 @@ class SessionConnection:
                 self._watch.on_answered()
                 stream.on_reset()
             case Left():
-                self._on_left()
+                self._on_bye()
 
     def _on_opened(self, event: Opened) -> None:
         if wait := self._limits.stream(self._loop.time()):
@@ -337,29 +337,29 @@ class SessionConnection:
         is_held = self._writer.is_blocked or waiting(self._plain)
         return bool(is_held) and not self._is_unwritable
 
-    def rest(self) -> None:
-        """Have no stream for a while, and take leave after that."""
+    def begin_idle_period(self) -> None:
+        """Have no stream for a while, and close after that."""
         self._reader.rest()
         self._watch.stop()
-        self._rest = Rest(self._loop, self)
+        self._idle = IdlePeriod(self._loop, self)
 
-    def _stop_resting(self) -> None:
-        if self._rest is not None:
-            self._rest.stop()
-            self._rest = None
+    def _end_idle_period(self) -> None:
+        if self._idle is not None:
+            self._idle.stop()
+            self._idle = None
 
-    def leave(self) -> None:
-        """Take leave of the peer: no stream is open, and none will be."""
-        if self._rest is not None:
-            self._rest.leave()
+    def close_gracefully(self) -> None:
+        """Say BYE, if that helps, and close: no stream is open, and none will be."""
+        if self._idle is not None:
+            self._idle.close()
 
-    def _on_left(self) -> None:
+    def _on_bye(self) -> None:
         """Answer BYE (server), or hear that the server has."""
-        if self._rest is not None and self._rest.is_leaving:
-            self._rest.on_answer()
+        if self._idle is not None and self._idle.is_closing:
+            self._idle.on_answer()
         else:
             self.say_bye()
-            self.close("the peer has taken leave")
+            self.close("the peer has said BYE")
 
     def close(self, why: str) -> None:
         """Close the connection, and end or hand on what it carried; safe to repeat."""
@@ -370,15 +370,15 @@ class SessionConnection:
         if is_withdrawn and self.can_send:  # a slow server must not take it, too
             self._writer.send(self.session.reset(Cause.CUT))
         self.is_closed = True
-        is_leaving = self._rest is not None and self._rest.is_leaving
+        is_closing = self._idle is not None and self._idle.is_closing
         self._reader.stop()
         self._writer.stop()
         self._watch.end()
-        self._stop_resting()
+        self._end_idle_period()
         if self._resume is not None:
             self._resume.cancel()
         self._events.clear()
-        if is_leaving or (self.stream is None and waiting(self._plain)):
+        if is_closing or (self.stream is None and waiting(self._plain)):
             self._plain.close()  # a reset would take what the PT has yet to read
         else:
             reset(self._plain)

@@ -70,7 +70,7 @@ class ConnectionOwner(Protocol):
     def on_free(self, connection: SessionConnection) -> None:
         """Take a connection whose stream is over; it can carry another."""
 
-    def on_leaving(self, connection: SessionConnection) -> None:
+    def on_closing(self, connection: SessionConnection) -> None:
         """Open no more streams on a connection (client)."""
 
     def on_broken(self, how: str) -> None:

@@ -179,7 +179,7 @@ class SessionServer(Sessions):
         self._is_retiring = True
         for connection in list(self._connections):
             if connection.stream is None:
-                connection.leave()
+                connection.close_gracefully()
 
     def cut(self) -> None:
         """Close everything at once; what is not whole is reset."""
@@ -201,9 +201,9 @@ class SessionServer(Sessions):
         if rest:
             connection.on_bytes(rest)
         if not (connection.is_closed or connection.session.number):
-            connection.rest()  # it has opened nothing yet
+            connection.begin_idle_period()  # it has opened nothing yet
             if self._is_retiring:
-                connection.leave()
+                connection.close_gracefully()
 
     def on_plain(
         self,
@@ -250,7 +250,7 @@ class SessionServer(Sessions):
         """Know that a connection carries nothing any more."""
         self._idle.add(connection)
         if self._is_retiring:
-            connection.leave()
+            connection.close_gracefully()
 
     def on_opened(self, connection: SessionConnection, event: Opened) -> None:
         """Reach the service for a stream, unless its id was seen before."""

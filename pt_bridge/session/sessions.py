@@ -178,7 +178,7 @@ class Sessions:
         """Take a connection whose stream is over; it can carry another."""
         raise NotImplementedError
 
-    def on_leaving(self, connection: SessionConnection) -> None:
+    def on_closing(self, connection: SessionConnection) -> None:
         """Open no more streams on a connection (client)."""
 
     def on_broken(self, how: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pt_bridge.protocol.frames import Cause
-from pt_bridge.session.leave_taking import IDLE_MOST
+from pt_bridge.session.idle_period import IDLE_MOST
 from tests.support.rig import Rig, rig
 from tests.support.tcp import is_reset, read, turn_until, write
 

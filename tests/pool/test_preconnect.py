@@ -93,7 +93,7 @@ class Browser:
         self.random = random.Random(seed)  # noqa: S311
         self.policy = Preconnect()
         self.now = 0.0
-        # Idle ones: when each takes leave, and whether it was ever used.
+        # Idle ones: when each is closed, and whether it was ever used.
         self.idle: list[tuple[float, bool]] = []
         self.open: list[float] = []  # when each stream ends
         self.making: float | None = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pt_bridge.errors import Unanswered
 from pt_bridge.pool.preconnect import MOST_GAP, QUIET
-from pt_bridge.session.leave_taking import IDLE_MOST
+from pt_bridge.session.idle_period import IDLE_MOST
 from tests.support.rig import rig
 from tests.support.tcp import read, turn_until, write
 

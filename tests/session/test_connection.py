@@ -1,4 +1,4 @@
-"""A PT connection with a session: signs of life, leave-taking, and hostile peers."""
+"""A PT connection with a session: signs of life, the end, and hostile peers."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from pt_bridge.protocol.frames import (
     data_frame,
     frame,
 )
-from pt_bridge.session.leave_taking import (
+from pt_bridge.session.idle_period import (
     IDLE_LEAST,
     IDLE_MOST,
     LAST_WAIT,
@@ -279,7 +279,7 @@ async def test_a_reset_that_has_no_answer_ends_the_connection() -> None:
         assert not r.client.connections
 
 
-# -- taking leave ----------------------------------------------------------------------
+# -- the end --------------------------------------------------------------------------
 
 
 async def idle(r: Rig) -> None:

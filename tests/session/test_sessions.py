@@ -16,7 +16,7 @@ from pt_bridge.relay.pipes import PIPE_SIZE, PipePool
 from pt_bridge.relay.reader import Reader
 from pt_bridge.relay.writer import Writer
 from pt_bridge.session.connection import SessionConnection
-from pt_bridge.session.leave_taking import IDLE_MOST, LeaveTaking, Rest
+from pt_bridge.session.idle_period import IDLE_MOST, ClosingHandshake, IdlePeriod
 from pt_bridge.session.recogniser import Recogniser
 from pt_bridge.session.rival import Rival
 from pt_bridge.session.sessions import Limits
@@ -37,7 +37,13 @@ if TYPE_CHECKING:
     from tests.support.rig import Rig
 
 STREAMS: list[type] = [Stream, Rival, DrainingClose, Coalescing]
-CONNECTIONS: list[type] = [SessionConnection, Session, Rest, LeaveTaking, Recogniser]
+CONNECTIONS: list[type] = [
+    SessionConnection,
+    Session,
+    IdlePeriod,
+    ClosingHandshake,
+    Recogniser,
+]
 CONNECTIONS += [Reader, Writer, Watch]
 BULK = 4 * PIPE_SIZE
 

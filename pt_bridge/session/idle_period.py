@@ -1,4 +1,4 @@
-"""A PT connection without a stream: it rests, and no PT keeps half of it in the end.
+"""How long a PT connection may have no stream, and how it is closed then.
 
 lyrebird ends a connection only when both its copiers end, one of them by a write that
 fails. So the client says BYE, the server answers and resets its own side, and the
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 # two, so that a watcher sees no clockwork; the server's longer, as the client says BYE.
 IDLE_LEAST, IDLE_MOST = 20.0, 45.0
 SERVER_IDLE = 60.0
-# How often a rest begins anew, where the PT has yet to take the last stream's end.
-MAX_RESTS = 5
+# How often that time begins anew, where the PT has yet to take the last stream's end.
+MAX_RENEWALS = 5
 # How long after the server's answer the last word is said, and how long the end of the
 # connection may take (seconds).
 LAST_WORD, LAST_WAIT = 0.2, 2.0
@@ -39,8 +39,8 @@ def idle_for(chance: float, *, is_client: bool) -> float:
     return IDLE_LEAST + (IDLE_MOST - IDLE_LEAST) * chance
 
 
-class LeaveTaking:
-    """The last moments of a client's connection, from its BYE on."""
+class ClosingHandshake:
+    """The end of a client's connection: BYE, the server's answer, BYE once more."""
 
     __slots__ = ("_is_answered", "_loop", "_on_over", "_say_bye", "_timer")
 
@@ -84,15 +84,15 @@ class LeaveTaking:
         self._say_bye()
 
 
-class Rest:
+class IdlePeriod:
     """The time of a connection from the end of a stream on, until the next one."""
 
-    __slots__ = ("_connection", "_leaving", "_loop", "_renewals", "_timer")
+    __slots__ = ("_closing", "_connection", "_loop", "_renewals", "_timer")
 
     def __init__(
         self, loop: asyncio.AbstractEventLoop, connection: SessionConnection
     ) -> None:
-        """Begin to rest, and take leave after a while.
+        """Begin, and close the connection after a while.
 
         Args:
             loop: the event loop.
@@ -100,29 +100,29 @@ class Rest:
         """
         self._loop = loop
         self._connection = connection
-        self._leaving: LeaveTaking | None = None
+        self._closing: ClosingHandshake | None = None
         self._renewals = 0
         self._wait()
 
     def _wait(self) -> None:
         chance = random.random()  # noqa: S311 - no secret
         wait = idle_for(chance, is_client=self._connection.is_client)
-        self._timer = self._loop.call_later(wait, self.leave)
+        self._timer = self._loop.call_later(wait, self.close)
 
     @property
-    def is_leaving(self) -> bool:
+    def is_closing(self) -> bool:
         """Whether BYE was said."""
-        return self._leaving is not None
+        return self._closing is not None
 
-    def leave(self) -> None:
-        """Take leave of the peer: no stream will be opened."""
-        if self._leaving is not None:
+    def close(self) -> None:
+        """Close the connection, by the handshake if it has carried anything."""
+        if self._closing is not None:
             return
         self._timer.cancel()
         connection = self._connection
-        if connection.has_backlog and self._renewals < MAX_RESTS:
+        if connection.has_backlog and self._renewals < MAX_RENEWALS:
             self._renewals += 1
-            connection.owner.on_leaving(connection)
+            connection.owner.on_closing(connection)
             self._wait()
         elif not connection.is_client:
             connection.say_beat()  # so that a lyrebird has something to fail to write
@@ -130,20 +130,22 @@ class Rest:
         elif connection.is_unused:
             connection.close("it was never used")
         else:
-            connection.owner.on_leaving(connection)
-            self._leaving = LeaveTaking(self._loop, connection.say_bye, self._on_over)
+            connection.owner.on_closing(connection)
+            self._closing = ClosingHandshake(
+                self._loop, connection.say_bye, self._on_over
+            )
 
     def on_answer(self) -> None:
         """Give a PT that the server has left a last word."""
-        assert self._leaving is not None  # to whom else was it an answer
-        self._leaving.on_answer()
+        assert self._closing is not None  # to whom else was it an answer
+        self._closing.on_answer()
 
     def stop(self) -> None:
-        """Rest no more: a stream begins, or the connection is closed."""
+        """Be over: a stream begins, or the connection is closed."""
         self._timer.cancel()
-        if self._leaving is not None:
-            self._leaving.stop()
-            self._leaving = None
+        if self._closing is not None:
+            self._closing.stop()
+            self._closing = None
 
     def _on_over(self) -> None:
-        self._connection.close("it has taken leave")
+        self._connection.close("BYE was said")
