@@ -5,9 +5,10 @@ and the old one goes on until its last tunnel has ended. Until it is ready, the 
 is what it was, whatever becomes of the new one.
 
 Where the PT itself listens for clients, the old one has to give up the port first. So
-the new PT is tried out before that on a port of loopback (`process.rehearsal`). Should
-it fail all the same, it is started again and again while the old one carries what it
-has; clients with a session bridge that moment by themselves.
+the new PT is started before that, on trial, on a port of loopback
+(`process.trial_start`). Should it fail all the same, it is started again and again
+while the old one carries what it has; clients with a session wait for that moment by
+themselves.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pt_bridge.errors import PtBridgeError
 from pt_bridge.files import operator_files
-from pt_bridge.process.rehearsal import rehearse
+from pt_bridge.process.trial_start import try_start
 from pt_bridge.process.tunnel import Tunnel
 from pt_bridge.process.wanted import has_to_wait, listen
 from pt_bridge.system.log import logger
@@ -196,7 +197,7 @@ class Succession(Tunnel):
         """Have the present bridge give up its port, and start the new one there."""
         try:
             logger.info("replacing the PT: the new one is tried out first")
-            await rehearse(wanted.config, self._variables)
+            await try_start(wanted.config, self._variables)
             if old is not self._present:  # it has died meanwhile
                 self._queued = self._queued or wanted
             else:

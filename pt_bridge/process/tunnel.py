@@ -14,7 +14,7 @@ from pt_bridge.bridge.server import ServerBridge
 from pt_bridge.errors import PtBridgeError
 from pt_bridge.net import takeover
 from pt_bridge.process.another_try import AnotherTry
-from pt_bridge.process.rehearsal import rehearse
+from pt_bridge.process.trial_start import try_start
 from pt_bridge.process.wanted import become_free, listen
 from pt_bridge.system import log
 from pt_bridge.system.log import logger
@@ -200,7 +200,7 @@ class Tunnel:
         It does that when it is told that we are ready: what can be known is tried out.
         """
         try:
-            await rehearse(self.wanted.config, self._variables)
+            await try_start(self.wanted.config, self._variables)
         except (PtBridgeError, OSError) as error:
             self._on_ended(error)
             return

@@ -158,7 +158,7 @@ def fail_at_the_port(rig: TunnelRig) -> Ends:
     rig.signal(signal.SIGUSR2)
     rig.pt.event("waits")
     rig.pt.play(*BROKEN_SERVER)
-    rig.pt.open_gate()  # the rehearsal is well, and the next one is not
+    rig.pt.open_gate()  # the trial start is well, and the next one is not
     rig.pt.event("gave-up-port")
     rig.program.said("; trying again in 1 s")
     return old
@@ -185,7 +185,7 @@ def test_a_successor_that_fails_ends_it_once_nothing_is_carried(rig: TunnelRig) 
     assert code == 69, sentence
 
 
-def test_a_stop_ends_a_rehearsal(rig: TunnelRig) -> None:
+def test_a_stop_ends_a_trial_start(rig: TunnelRig) -> None:
     rig.start_server()
     rig.pt.play("await", *SERVER)
     rig.signal(signal.SIGUSR2)

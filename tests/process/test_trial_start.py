@@ -1,4 +1,4 @@
-"""A new PT that is started once for nothing: what would fail, fails there."""
+"""A new PT that is started on trial: what would fail, fails there."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from pt_bridge.errors import NotOffered, UsageError
 from pt_bridge.options.config import Config
 from pt_bridge.options.ss_variables import variables_from_flags
-from pt_bridge.process.rehearsal import rehearse
+from pt_bridge.process.trial_start import try_start
 from tests.support.processes import CLIENT, CLIENT_OPTIONS, SERVER
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def variables(bench: Bench) -> dict[bytes, bytes]:
 async def test_a_server_is_started_where_nobody_connects(bench: Bench) -> None:
     """With no key of the real one's, and no port but one of loopback."""
     bench.pt.play(*SERVER)
-    await rehearse(config(bench, "transport=obfs4", server=None), variables(bench))
+    await try_start(config(bench, "transport=obfs4", server=None), variables(bench))
     assert bench.pt.is_gone()
     assert bench.pt.environment["TOR_PT_SERVER_BINDADDR"] == "obfs4-127.0.0.1:0"
     assert not list((bench.folder / "tmp").iterdir())
@@ -41,20 +41,20 @@ async def test_a_server_is_started_where_nobody_connects(bench: Bench) -> None:
 async def test_a_client_is_started(bench: Bench) -> None:
     bench.pt.play(*CLIENT)
     options = CLIENT_OPTIONS.replace("exec=obfs4proxy;", "")
-    await rehearse(config(bench, options), variables(bench))
+    await try_start(config(bench, options), variables(bench))
     assert bench.pt.is_gone()
 
 
 async def test_what_the_pt_does_not_offer_is_told(bench: Bench) -> None:
     bench.pt.play("say VERSION 1", "say SMETHOD-ERROR obfs4 no", "say SMETHODS DONE")
     with pytest.raises(NotOffered):
-        await rehearse(config(bench, "transport=obfs4", server=None), variables(bench))
+        await try_start(config(bench, "transport=obfs4", server=None), variables(bench))
     assert bench.pt.is_gone()
 
 
 async def test_a_file_that_is_missing_is_told(bench: Bench) -> None:
     with pytest.raises(UsageError, match="/nowhere/deny cannot be read"):
-        await rehearse(
+        await try_start(
             config(bench, "transport=obfs4", server=None, deny="/nowhere/deny"),
             variables(bench),
         )

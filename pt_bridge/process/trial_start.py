@@ -1,4 +1,4 @@
-"""A new PT that is started once for nothing, before the old one gives up its port.
+"""Start a new PT on trial, and end it, before the old one gives up its port.
 
 What would fail then - a transport that the program does not offer, arguments that it
 refuses, a program that hangs - fails now, while the old one still takes everybody.
@@ -24,7 +24,7 @@ LOOPBACK = "127.0.0.1"
 DISCARD = 9  # nobody is passed on, so nobody need listen there
 
 
-async def rehearse(config: Config, variables: Mapping[bytes, bytes]) -> None:
+async def try_start(config: Config, variables: Mapping[bytes, bytes]) -> None:
     """Start a PT where nobody connects, and end it once it is ready.
 
     Args:
