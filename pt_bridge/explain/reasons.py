@@ -163,7 +163,7 @@ def explain_shadowsocks(error: OSError) -> str:
     """Return why a connection that came through the PT server could not go on.
 
     Args:
-        error: what connecting to the host raised.
+        error: what connecting to shadowsocks raised.
     """
     return (
         f"a connection came in, and shadowsocks's own server did not take it "

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 # Arguments of a client line that any client may have otherwise than the server.
 NO_IDENTITY = frozenset({"iat-mode", "session", "ver"})
-# So begin the keys that hosts add for themselves; who reads options passes over them.
+# So begin the keys that shadowsocks adds for itself; whoever reads passes them over.
 SHADOWSOCKS_PREFIX = "__"
 # What a plugin outside the PT needs, which may change while the PT's keys stay.
 OF_THE_PLUGIN = ("via", "via-opts")

@@ -2,7 +2,7 @@
 
 ::
 
-    shadowsocks ── local leg ── pt-bridge ── plain leg ── PT
+    shadowsocks ── local ── pt-bridge ── plain ── PT
 
 Where both machines run pt-bridge, a session says the ends (`pt_bridge.session.stream`).
 This is for a server, or a client, that speaks none (RL-02 to RL-04). What
@@ -10,12 +10,12 @@ the PT makes of an EOF is not what TCP would, so it gets one only when nothing c
 lost by it any more:
 
 =============================  =====================================================
-shadowsocks half-closes           the PT is told nothing; the answer goes on until it
+shadowsocks half-closes        the PT is told nothing; the answer goes on until it
                                ends, or is silent for `linger`, or the kernel tells
                                that shadowsocks has closed for good
 the PT ends                    shadowsocks gets what came, and then the EOF
-shadowsocks closes for good       what it sent reaches the PT, and then the EOF
-shadowsocks, or the PT, resets    the other one is reset
+shadowsocks closes for good    what it sent reaches the PT, and then the EOF
+one of both resets             the other one is reset
 the PT dies                    looks like an EOF, and is a reset
 =============================  =====================================================
 """
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 # How long a half-closed tunnel may be silent where nothing else was asked for: where
 # the kernel tells that shadowsocks is alive, and where it does not (seconds).
 LINGER, BLIND_LINGER = 60.0, 10.0
-# How long the peer of a leg that is done with may take nothing of what it was sent, or
+# How long the peer of a side that is done with may take nothing of what it was sent, or
 # leave out its own EOF (seconds).
 DRAIN_LIMIT = 10.0
 # A host may half-close first and close for good a moment later, and nothing tells us of
@@ -57,7 +57,7 @@ class Tunnel:
     __slots__ = (
         "_drain",
         "_drain_limit",
-        "_farewell",
+        "_draining",
         "_idle",
         "_inbound",
         "_linger",
@@ -109,7 +109,7 @@ class Tunnel:
             on_ended: called once, when both sockets are closed.
             local_has_closed: tells, of the half-closed local connection, whether
                 shadowsocks has closed it for good; None where that cannot be known.
-            drain_limit: seconds without progress after which a leg is given up.
+            drain_limit: seconds without progress after which a side is given up.
             pump: makes the pumps, one for each direction.
             first_outbound: bytes of shadowsocks's that were read already.
             first_inbound: bytes of the PT's that were read already.
@@ -133,7 +133,7 @@ class Tunnel:
         self._pt_is_done = False
         self._seen = -1
         self._drain: Drain | None = None
-        self._farewell: DrainingClose | None = None
+        self._draining: DrainingClose | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._look: asyncio.TimerHandle | None = None
         self._on_answer = on_answer
@@ -172,7 +172,7 @@ class Tunnel:
         return False
 
     def reset(self) -> None:
-        """End both legs with a reset."""
+        """End both sides with a reset."""
         self._stop()
         reset(self._local)
         reset(self._plain)
@@ -239,14 +239,14 @@ class Tunnel:
 
     def _await_answer(self) -> None:
         self._outbound.last = self._loop.time()
-        self._look_at_host(FIRST_LOOK)
+        self._look_at_local(FIRST_LOOK)
         if not self._local_is_gone:
             self._seen = self._taken()
             self._cancel_timer()
             self._timer = self._loop.call_later(self._lingering, self._check_silence)
 
-    def _look_at_host(self, wait: float) -> None:
-        """End a tunnel whose host has closed for good, or look again later.
+    def _look_at_local(self, wait: float) -> None:
+        """End a tunnel whose shadowsocks has closed for good, or look again later.
 
         All that shadowsocks sent is on its way to the PT, and the EOF comes after it.
         """
@@ -256,7 +256,7 @@ class Tunnel:
                 self._finish_plain()
             case False:
                 self._local_is_alive = True
-                self._look = self._loop.call_later(wait, self._look_at_host, 2 * wait)
+                self._look = self._loop.call_later(wait, self._look_at_local, 2 * wait)
 
     @property
     def _lingering(self) -> float:
@@ -313,12 +313,12 @@ class Tunnel:
         """Nobody takes what shadowsocks still sends: let it read what it was sent."""
         self._stop()
         self._plain.close()
-        self._farewell = DrainingClose(
+        self._draining = DrainingClose(
             self._loop, self._local, self._heard_out, limit=self._drain_limit
         )
 
     def _heard_out(self, _: DrainingClose) -> None:
-        self._farewell = None
+        self._draining = None
         self._on_ended(self)
 
     def _finish_plain(self) -> None:
@@ -352,9 +352,9 @@ class Tunnel:
             if pump is not None:
                 pump.stop()
         self._drain = None
-        if self._farewell is not None:
-            self._farewell.reset()
-            self._farewell = None
+        if self._draining is not None:
+            self._draining.reset()
+            self._draining = None
         self._cancel_timer()
         if self._look is not None:
             self._look.cancel()

@@ -1,8 +1,8 @@
 """The shadowsocks that started us: notice when it ends without a word.
 
 Its stdin pipe closes (shadowsocks-libev), or its process ends (its pidfd tells). Only
-where stdin is a pipe or a socket does its end mean anything (LC-06); a
-parent whose id is 1 is a host like any other, in a container.
+where stdin is a pipe or a socket does its end mean anything (LC-06). In a container,
+shadowsocks may be process 1.
 """
 
 from __future__ import annotations

@@ -42,22 +42,22 @@ class Rig:
         self.clock = ClockedLoop(self.loop)
         self.sock, self.peer = both
         self.ends: list[DrainingClose] = []
-        self.farewell: DrainingClose
+        self.draining: DrainingClose
 
     def begin(self) -> None:
-        """Say farewell."""
+        """Begin it."""
         loop = self.clock.as_loop
-        self.farewell = DrainingClose(loop, self.sock, self._ended)
+        self.draining = DrainingClose(loop, self.sock, self._ended)
 
-    def _ended(self, farewell: DrainingClose) -> None:
+    def _ended(self, draining: DrainingClose) -> None:
         assert self.sock.fileno() == -1  # it says so only afterwards
-        self.ends.append(farewell)
+        self.ends.append(draining)
 
     async def over(self) -> None:
         """Wait for its end, and see that it is told of once."""
         await turn_until(lambda: self.ends)
         self.clock.pass_by(2 * DRAINING_LIMIT)
-        assert self.ends == [self.farewell]
+        assert self.ends == [self.draining]
 
 
 @contextlib.contextmanager
@@ -76,7 +76,7 @@ def rig(*, begin: bool = True, is_slow: bool = False) -> Iterator[Rig]:
             built.begin()
         yield built
         if not built.ends:
-            built.farewell.reset()
+            built.draining.reset()
         assert built.sock.fileno() == -1
         built.clock.pass_by(2 * DRAINING_LIMIT)
         assert not built.loop.remove_reader(descriptor)
@@ -179,7 +179,7 @@ async def test_a_slow_peer_may_take_as_long_as_it_takes_something() -> None:
 async def test_it_can_be_cut_short() -> None:
     """As when we are told to stop; and whoever does that knows it."""
     with rig() as r:
-        r.farewell.reset()
+        r.draining.reset()
         assert r.ends == []
         wait_for_hangup(r.peer)
-        r.ends.append(r.farewell)
+        r.ends.append(r.draining)
