@@ -113,7 +113,7 @@ class PtBridgeError(Exception):
     """The root of all errors that pt-bridge raises on purpose.
 
     Attributes:
-        may_pass: whether the same may succeed a little later.
+        is_temporary: whether the same may succeed a little later.
     """
 
     is_temporary = False

@@ -233,7 +233,7 @@ class Checks:
         )
         return []
 
-    async def _look_at_plugin(
+    async def _check_outer_plugin(
         self, remote: Address, local: Address | None = None
     ) -> Sequence[CheckResult]:
         """See whether the plugin outside the PT listens.

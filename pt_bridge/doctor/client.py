@@ -129,7 +129,7 @@ class ClientChecks(Checks):
             ("state", self._check_state, OPTIONS),
         ]
         start = [
-            ("plugin", lambda: self._look_at_plugin(self._remote), UNAVAILABLE),
+            ("plugin", lambda: self._check_outer_plugin(self._remote), UNAVAILABLE),
             ("start", self._check_start, UNAVAILABLE),
             ("proxy", self._check_proxy, UNAVAILABLE),
         ]

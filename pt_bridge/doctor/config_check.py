@@ -41,11 +41,11 @@ def look(
         server: whether it is a server's.
     """
     results = [
-        *_look_at_mode(profile),
-        *_look_at_plugin_mode(profile),
-        *_look_at_plugin(profile, variables),
-        *_look_at_acl(profile, server=server),
-        *([] if server else _look_at_port(profile)),
+        *_check_mode(profile),
+        *_check_plugin_mode(profile),
+        *_check_plugin(profile, variables),
+        *_check_acl(profile, server=server),
+        *([] if server else _check_port(profile)),
     ]
     return sorted(results, key=lambda result: result.has_failed)
 
@@ -55,7 +55,7 @@ def _carries_udp(profile: Profile) -> bool:
     return "udp" in profile.plugin_opts.split(";")
 
 
-def _look_at_mode(profile: Profile) -> list[CheckResult]:
+def _check_mode(profile: Profile) -> list[CheckResult]:
     if _carries_udp(profile) and profile.others.get("plugin_mode") == BOTH:
         return []
     match profile.others.get("mode"):
@@ -83,7 +83,7 @@ def _look_at_mode(profile: Profile) -> list[CheckResult]:
     return [warning(f"mode must be one of {', '.join(sorted(MODES))}", ADVICE)]
 
 
-def _look_at_plugin_mode(profile: Profile) -> list[CheckResult]:
+def _check_plugin_mode(profile: Profile) -> list[CheckResult]:
     mode = profile.others.get("plugin_mode")
     if mode in (None, TCP) or (mode == BOTH and _carries_udp(profile)):
         return []
@@ -107,7 +107,7 @@ def _look_at_plugin_mode(profile: Profile) -> list[CheckResult]:
     ]
 
 
-def _look_at_plugin(
+def _check_plugin(
     profile: Profile, variables: Mapping[bytes, bytes]
 ) -> list[CheckResult]:
     """Check that shadowsocks finds the program; we are run by another name."""
@@ -136,7 +136,7 @@ def _look_at_plugin(
     ]
 
 
-def _look_at_acl(profile: Profile, *, server: bool) -> list[CheckResult]:
+def _check_acl(profile: Profile, *, server: bool) -> list[CheckResult]:
     acl = profile.others.get("acl")
     if not isinstance(acl, str) or not acl:
         return []
@@ -153,7 +153,7 @@ def _look_at_acl(profile: Profile, *, server: bool) -> list[CheckResult]:
     return [ok(f"what {acl} lists goes around the server, and around pt-bridge")]
 
 
-def _look_at_port(profile: Profile) -> list[CheckResult]:
+def _check_port(profile: Profile) -> list[CheckResult]:
     """Check that ss-local can listen, unless it does already."""
     if profile.local_port is None:
         return []

@@ -107,7 +107,7 @@ class ServerChecks(Checks):
 
     async def _check_plugin(self) -> Sequence[CheckResult]:
         # Not where clients connect: a server may be running.
-        return await self._look_at_plugin(free_port(), free_port())
+        return await self._check_outer_plugin(free_port(), free_port())
 
     async def _check_ports(self) -> Sequence[CheckResult]:
         results = []

@@ -71,7 +71,7 @@ async def reach_server(config: Config, remote: Address) -> socket.socket:
     """Connect to the server, through the user's proxy where there is one.
 
     Raises:
-        ProtocolError, OSError: as with `dial.reach` and `upstream.connect`.
+        ProtocolError, OSError: as with `connect_remote` and `upstream.connect`.
     """
     proxy = config.upstream_proxy
     if proxy is None:

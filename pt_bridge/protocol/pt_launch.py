@@ -121,7 +121,7 @@ class Launch:
             A remark for the log where the message was ignored, else None.
 
         Raises:
-            Misspoke, NotOffered, ProxyRefused: the PT cannot be used.
+            PtProtocolViolation, NotOffered, ProxyRefused: the PT cannot be used.
         """
         if isinstance(message, Status):
             if message.pairs.get("TYPE") == "version":
