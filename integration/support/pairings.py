@@ -37,6 +37,9 @@ IAT_MODES = (0, 1, 2)
 HOST = internet.ROUTER
 SETTINGS = {"tcp_syn_retries": "6"}  # Linux's own: an outage may be long
 IAT_MODE = re.compile(r"iat-mode=\d")
+# How both programs for obfs4 crash with an iat-mode of 2, for one key in 30, and now
+# and then for others: that is theirs, and pt-bridge warns of it.
+IAT_CRASH = "panic: BUG: Write(), iat length was 0"
 # What the stand-in for meek's server is asked for; of meek_lite pt-bridge knows that
 # nobody serves it.
 MEEK_SERVER = "meek_stand_in"
@@ -142,6 +145,11 @@ class Network:
         if pairing.name not in self._lines:
             self._lines[pairing.name] = self.start(pairing)
         return self._lines[pairing.name]
+
+    def new_line(self, pairing: Pairing) -> Line:
+        """Return another line over a pairing instead, with other keys; it stays up."""
+        self._lines.pop(pairing.name, None)
+        return self.line(pairing)
 
     def start(self, pairing: Pairing) -> Line:
         """Start a line of one's own over a pairing."""

@@ -302,7 +302,7 @@ def _flaws(side: Side, arguments: Arguments) -> Iterator[str]:
 def warnings(
     transport: str, side: Side, arguments: Arguments, *, server: bool
 ) -> list[str]:
-    """Return a sentence for each argument that is probably a mistake."""
+    """Return a sentence for each argument that is a mistake, or may be regretted."""
     found = []
     first: dict[str, str] = {}  # of equal ones; PTs take that, too
     for key, value in arguments:
@@ -310,6 +310,8 @@ def warnings(
     for key, value in first.items():
         if key in side.takes:
             shape = side.shapes.get(key)
+            if (key, value) in side.cautions:
+                found.append(side.cautions[key, value])
             if shape is not None and not (shape.is_sure or shape.fits(value)):
                 found.append(
                     f"the value of '{key}' is not {shape.what}: was it copied whole?"

@@ -54,9 +54,18 @@ class Side:
         flags: whether programs take the arguments on their command line, too.
         takes: every argument that it knows, those of `needs` included.
         shapes: what the values of some of them look like.
+        cautions: what there is to know of a value that programs take.
     """
 
-    __slots__ = ("enough", "flags", "needs", "programs", "shapes", "takes")
+    __slots__ = (
+        "cautions",
+        "enough",
+        "flags",
+        "needs",
+        "programs",
+        "shapes",
+        "takes",
+    )
 
     def __init__(
         self,
@@ -67,8 +76,10 @@ class Side:
         flags: bool = False,
         takes: str = "",
         shapes: Mapping[str, Shape] = MappingProxyType({}),
+        cautions: Mapping[tuple[str, str], str] = MappingProxyType({}),
     ) -> None:
         self.shapes = shapes
+        self.cautions = cautions
         self.programs = tuple(programs)
         self.needs = tuple(needs)
         self.enough = frozenset(enough.split())
@@ -121,6 +132,14 @@ OBFS4_SHAPES = {
     "drbg-seed": Shape(48, HEXADECIMAL, "48 hexadecimal digits"),
 }
 
+# Both programs (obfs4proxy 0.0.14, lyrebird 0.8.1) draw the length of each packet from
+# a table that they make of the server's key, and exit where that is 0. About one key in
+# 30 makes a table with a 0; and a client's first bytes have a table of their own.
+OBFS4_CAUTIONS = {
+    ("iat-mode", "2"): "with iat-mode=2 obfs4proxy and lyrebird crash now and then, "
+    "which cuts every connection: use iat-mode=1, or 0; each side may have its own"
+}
+
 TRANSPORTS = {
     "obfs2": Transport(Side(BOTH, takes="shared-secret"), Side(BOTH)),
     "obfs3": Transport(Side(BOTH), Side(BOTH)),
@@ -132,11 +151,13 @@ TRANSPORTS = {
                 _set("node-id", "public-key", "iat-mode"),
             ],
             shapes=OBFS4_SHAPES,
+            cautions=OBFS4_CAUTIONS,
         ),
         Side(
             BOTH,
             takes="iat-mode node-id private-key drbg-seed",
             shapes=OBFS4_SHAPES,
+            cautions=OBFS4_CAUTIONS,
         ),
     ),
     "scramblesuit": Transport(

@@ -444,7 +444,7 @@ def test_with_all_that_is_needed_nothing_is_refused(transport: str, keys: str) -
     ("transport", "given", "server"),
     [
         ("obfs4", [("cert", CERT), ("iat-mode", "0")], False),
-        ("obfs4", [("cert", "aZ09+/" * 11 + "aZ09"), ("iat-mode", "2")], False),
+        ("obfs4", [("cert", "aZ09+/" * 11 + "aZ09"), ("iat-mode", "1")], False),
         (
             "obfs4",
             [("node-id", "aB3" + "0" * 37), ("public-key", "f" * 64)],
@@ -464,6 +464,14 @@ def test_arguments_that_look_right_are_taken_in_silence(
 ) -> None:
     """SK-14: only of some it is known what they look like."""
     assert warnings(transport, *given, server=server) == []
+
+
+@pytest.mark.parametrize("server", [False, True])
+def test_what_makes_a_pt_crash_is_warned_of(*, server: bool) -> None:
+    """SK-14: it is taken all the same, for few servers' keys have it."""
+    (sentence,) = warnings("obfs4", ("iat-mode", "2"), server=server)
+    assert "crash" in sentence
+    assert "use iat-mode=1" in sentence
 
 
 @pytest.mark.parametrize(
