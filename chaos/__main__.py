@@ -37,15 +37,17 @@ if TYPE_CHECKING:
 SECONDS = 60.0
 # How long everything may take beyond that: to start, to come to rest, to end (seconds).
 BEYOND = 300.0
-# How long the programs may take to come to rest (seconds): connections without a stream
-# are kept for 60 s, and over lyrebird a stream that its peer has left is noticed within
-# two minutes.
-REST_LIMIT = 150.0
-REST_INTERVAL = 0.1
+# How long the programs may take to come to rest (seconds): over lyrebird a stream that
+# its peer has left is noticed within two minutes, connections without a stream are kept
+# for 60 s, and the machine may be busy.
+REST_LIMIT = 210.0
+REST_INTERVAL = 0.5
 # How often each kind of connection is tried after the last misdeed.
 LAST_ROUNDS = 3
 MOST_SENTENCES = 20
 MOST_LINES = 4
+# What is said when all that is left is to come to rest.
+MISDEEDS_ARE_OVER = "misdeeds are over"
 
 
 class Run:
@@ -127,6 +129,7 @@ class Run:
                 for number in range(LAST_ROUNDS):
                     await traffic.once(self._seed + number)
             watch.cancel()
+        _say(f"{MISDEEDS_ARE_OVER}; all comes to rest")
         failures = [
             dataclasses.replace(each, was_taken=each.stream in service.seen)
             for each in traffic.failures

@@ -10,12 +10,14 @@ import pytest
 from xdist.scheduler import LoadScopeScheduling
 
 from integration.support.background import Background
+from integration.support.chaos_runs import ChaosRuns
 from integration.support.endpoints import Service
 from integration.support.kills import Kills
 from integration.support.left import Left
 from integration.support.machine import Machine
 from integration.support.outages import Outages
 from integration.support.tor_network import TorNetwork
+from integration.support.waiting import MARK, Waiting, waits
 from integration.support.wrong_cert import WrongCert
 from tests.support.termination import end_like_an_interrupt, pass_on_no_ignored_signal
 
@@ -25,8 +27,11 @@ if TYPE_CHECKING:
 
 Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
 
-SLOW = {"wrong_cert", "outages", "kills", "left", "tor_network"}
-# The files with tests that use them.
+# Fixtures that begin something which takes minutes of waiting.
+SLOW = {"wrong_cert", "outages", "kills", "left", "tor_network", "chaos_runs"}
+# The files with tests that use them go to the same worker, and files with a minute of
+# work, which must not be the last to begin. Where a test waits for one of those, three
+# others of these files follow: the worker is given the next file when two are left.
 SLOW_FILES = {
     "test_errors.py",
     "test_session_kills.py",
@@ -34,11 +39,17 @@ SLOW_FILES = {
     "test_session_outages.py",
     "test_tor.py",
 }
-# Single tests of theirs take a minute or two of work: the last to begin would be waited
-# for by all.
 LONG_FILES = {"test_chaos.py", "test_fuzz.py", "test_scrubbing.py"}
+# Many of their tests wait, beside each other.
+WAITING_FILES = {
+    "test_doctor.py",
+    "test_front.py",
+    "test_session_auto.py",
+    "test_via.py",
+}
 # They build something in the project's folder, which two cannot do at a time.
 BUILDERS = {"test_package.py", "test_documents.py"}
+GROUPS = (LONG_FILES, SLOW_FILES, WAITING_FILES, BUILDERS)
 
 # What they assert is to be explained, too.
 pytest.register_assert_rewrite(
@@ -48,10 +59,13 @@ pytest.register_assert_rewrite(
 )
 
 
-def pytest_configure() -> None:
+def pytest_configure(config: pytest.Config) -> None:
     """Leave nothing running when the run is ended from outside."""
     end_like_an_interrupt()
     pass_on_no_ignored_signal()
+    config.addinivalue_line(
+        "markers", f"{MARK}: it waits for longer than it works, beside its like"
+    )
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -93,17 +107,18 @@ IS_SHARED = "PYTEST_XDIST_WORKER" in os.environ
 class FilesTogether(LoadScopeScheduling):  # type: ignore[misc]
     """Gives a worker a file at a time, and some files together to one worker.
 
-    What a file's tests share is so made once. One worker has all that takes minutes of
-    waiting, which goes on while it runs the tests of the same files that take none; and
-    one has all that builds something in the project's folder.
+    What a file's tests share is so made once. Some workers have all that takes minutes
+    of waiting, which goes on while they run the tests of the same files that take none;
+    and one has all that builds something in the project's folder.
     """
 
     def _split_scope(self, nodeid: str) -> str:
-        name = nodeid.partition("::")[0].rpartition("/")[2]
-        for group in (SLOW_FILES, BUILDERS):
-            if name in group:
-                return min(group)  # any one name
-        return name
+        return min(_group(nodeid.partition("::")[0].rpartition("/")[2]))  # any one
+
+
+def _group(name: str) -> set[str]:
+    """Return the files that go to the same worker as one of them."""
+    return next((group for group in GROUPS if name in group), {name})
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> FilesTogether:
@@ -119,25 +134,60 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """
     items.sort(key=_is_slow)
     if IS_SHARED:
-        for first in (LONG_FILES, SLOW_FILES):
+        for first in reversed(GROUPS):
             items.sort(key=lambda item: item.path.name not in first)
 
 
 def _is_slow(item: pytest.Item) -> bool:
-    return not SLOW.isdisjoint(getattr(item, "fixturenames", ()))
+    return waits(item) or not SLOW.isdisjoint(getattr(item, "fixturenames", ()))
 
 
 @pytest.fixture(autouse=True)
-def _slow_ones_begin_first(request: pytest.FixtureRequest) -> None:
-    if IS_SHARED and request.node.path.name not in SLOW_FILES:
-        return
+def _slow_ones_begin_first(
+    request: pytest.FixtureRequest, waiting: dict[str, Waiting]
+) -> None:
+    group = _group(request.node.path.name)
+    items = [
+        item
+        for item in request.session.items
+        if not IS_SHARED or item.path.name in group
+    ]
     used = {
         name
-        for item in request.session.items
+        for item in items
         for name in SLOW.intersection(getattr(item, "fixturenames", ()))
     }
     for name in sorted(used):
         request.getfixturevalue(name)
+    begin = [
+        item
+        for item in items
+        if waits(item) and isinstance(item, pytest.Function)
+        if item.nodeid not in waiting
+    ]
+    if begin:
+        folder = request.getfixturevalue("tmp_path_factory").mktemp("waiting")
+        waiting |= dict.fromkeys([it.nodeid for it in begin], Waiting(folder, begin))
+
+
+@pytest.fixture(scope="session")
+def waiting() -> Iterator[dict[str, Waiting]]:
+    """Return the tests that were begun and wait, by their names."""
+    begun: dict[str, Waiting] = {}
+    yield begun
+    for each in set(begun.values()):
+        each.close()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
+    """Judge a test that has begun before, where it waits; else let it be called."""
+    if not waits(pyfuncitem):
+        return None
+    waiting = pyfuncitem.funcargs["waiting"]
+    assert isinstance(waiting, dict)
+    waiting[pyfuncitem.nodeid].judge(pyfuncitem)
+    return True
 
 
 @pytest.fixture
@@ -206,3 +256,10 @@ def tor_network(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TorNetwork
         yield network
     finally:
         network.close()
+
+
+@pytest.fixture(scope="session")
+def chaos_runs() -> Iterator[ChaosRuns]:
+    """Return runs of chaos, the first of which began at the session's start."""
+    with contextlib.closing(ChaosRuns()) as runs:
+        yield runs

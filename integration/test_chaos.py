@@ -5,13 +5,10 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
-import os
-import subprocess
-import sys
+from typing import TYPE_CHECKING
 
 import pytest
 
-from chaos.__main__ import BEYOND
 from chaos.content import CHUNK, PERIOD, content, is_right
 from chaos.remains import MOST_GROWTH, Holding, growth
 from chaos.schedule import (
@@ -38,18 +35,14 @@ from chaos.verdict import (
     calm,
     is_explained,
 )
-from integration.support.programs import ROOT
+from integration.support.chaos_runs import SECONDS, SEEDS_OF_CI
 from pt_bridge.relay.pipes import KEPT_PIPES
 
+if TYPE_CHECKING:
+    from integration.support.chaos_runs import ChaosRuns
+
 SEEDS = range(50)
-SECONDS = 20
-# What the misdeeds of a run may take beyond their time, and what comes after (seconds).
-LIMIT = SECONDS + BEYOND + 30
 KILLS = 8
-# In these a client's PT is well whenever descriptors run out: pt-bridge ends where one
-# dies without one to spare.
-# In the second lyrebird is at both ends of a route.
-SEEDS_OF_CI = (43, 10)
 
 OPEN = Failure(
     *(Route.STANDALONE, "download", Ending.RESET, 10.0, 12.0),
@@ -307,25 +300,28 @@ def test_what_is_left_is_told_of() -> None:
     ]
 
 
-@pytest.mark.parametrize("seed", SEEDS_OF_CI)
-def test_20_seconds_of_chaos_do_no_harm(seed: int) -> None:
+each_seed = pytest.mark.parametrize("seed", SEEDS_OF_CI)
+
+
+@each_seed
+def test_20_seconds_of_chaos_do_no_harm(chaos_runs: ChaosRuns, seed: int) -> None:
     """Run `scripts/chaos`, always with the same seeds."""
-    chaos = subprocess.Popen(
-        [sys.executable, "-m", "chaos", "--seconds", str(SECONDS), "--seed", str(seed)],
-        cwd=ROOT,
-        env={**os.environ, "PYTHONUNBUFFERED": "1"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-    with chaos:
-        try:
-            text, _ = chaos.communicate(timeout=LIMIT)
-        finally:
-            chaos.terminate()  # it ends what it started
-    assert chaos.returncode == 0, text
+    code, text = chaos_runs.result(seed)
+    assert code == 0, text
     assert text.endswith("all was well\n"), text
+
+
+@each_seed
+def test_in_chaos_many_pts_are_killed(chaos_runs: ChaosRuns, seed: int) -> None:
+    text = chaos_runs.result(seed).text
     assert _figure(text, "PTs killed and started again") >= KILLS
+
+
+@each_seed
+def test_in_chaos_content_is_carried_on_each_route(
+    chaos_runs: ChaosRuns, seed: int
+) -> None:
+    text = chaos_runs.result(seed).text
     assert _figure(text, "bytes checked") > 0
     for route in Route:
         assert _figure(text, f"connections tried, {route.value}") > 0

@@ -125,6 +125,7 @@ def test_a_server_that_is_down_is_told_of(machine: Machine) -> None:
     assert "nothing listens on that port" in broken(steps, "server")
 
 
+@pytest.mark.waits(62)
 def test_a_cert_of_another_server_is_told_of(machine: Machine) -> None:
     """SK-11: it takes the PT a minute."""
     port = free_port()
@@ -137,6 +138,7 @@ def test_a_cert_of_another_server_is_told_of(machine: Machine) -> None:
     assert "may be down" not in text  # doctor has seen that it is not
 
 
+@pytest.mark.waits(20)
 @pytest.mark.parametrize("pt", PTS)
 def test_in_less_time_it_is_not_proven(machine: Machine, pt: str) -> None:
     """SK-11: the network may be slow."""
@@ -164,6 +166,7 @@ def test_another_program_on_the_port_is_told_of(machine: Machine) -> None:
     assert "the server's port may be another program's" in text
 
 
+@pytest.mark.waits
 @pytest.mark.parametrize(
     ("pt", "session", "link", "words"),
     [
@@ -196,6 +199,7 @@ def test_a_shadowsocks_server_that_is_down_is_told_of(
     assert "takes no connections" in broken(steps, "shadowsocks")
 
 
+@pytest.mark.waits
 @pytest.mark.parametrize("pt", PTS)
 @pytest.mark.parametrize("kind", ["bytes", "nothing"])
 def test_nothing_of_a_look_is_left_at_the_server(
@@ -227,6 +231,7 @@ def test_nothing_of_a_look_is_left_at_the_server(
     wait_until(lambda: sockets() == before, "the server to be as it was")
 
 
+@pytest.mark.waits(15)
 @pytest.mark.parametrize(("session", "verdict"), [("auto", "warning"), ("0", "")])
 def test_a_server_without_a_session_is_well_all_the_same(
     machine: Machine, session: str, verdict: str
@@ -247,6 +252,7 @@ def test_a_server_without_a_session_is_well_all_the_same(
     assert verdicts["connection"] == verdicts["answer"] == "ok"
 
 
+@pytest.mark.waits
 def test_a_server_without_a_session_is_told_of_where_one_is_asked_for(
     machine: Machine,
 ) -> None:
@@ -286,6 +292,7 @@ def bare_server(machine: Machine, port: int) -> str:
     return f"transport=obfs4;{arguments.replace(',', ';')}"
 
 
+@pytest.mark.waits(20)
 def test_a_wrong_password_brings_nothing_back(machine: Machine) -> None:
     port, web = free_port(), free_port()
     machine.web_server(web)

@@ -165,6 +165,7 @@ def test_a_pt_that_cannot_be_executed_is_named(machine: Machine, content: str) -
     _fails_everywhere(machine, "transport=conjure", 71, words, variables=variables)
 
 
+@pytest.mark.waits(10)
 @pytest.mark.parametrize(
     ("program", "code", "words"),
     [

@@ -160,6 +160,7 @@ async def compare(pt: Pt, begins: Iterator[float]) -> list[Comparison]:
     ]
 
 
+@pytest.mark.waits(30)
 def test_a_prober_sees_the_same_with_and_without_a_front(
     machine: Machine, service: Service
 ) -> None:

@@ -40,7 +40,7 @@ from integration.support.pairings import LYREBIRD, PTS, SESSION
 from integration.support.programs import DEADLINE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from integration.support.endpoints import Address, Service
     from integration.support.machine import Machine
@@ -119,14 +119,6 @@ class _Visit(socketserver.BaseRequestHandler):
                 pass
 
 
-@pytest.fixture
-def picky(request: pytest.FixtureRequest) -> Iterator[Picky]:
-    """Return a service of the kind that the test asks for, as a parameter."""
-    service = Picky(request.param)
-    yield service
-    service.close()
-
-
 def _client(machine: Machine, options: str, remote: Address) -> tuple[Program, Address]:
     """Start ``pt-bridge client``, which is ready."""
     local = ("127.0.0.1", free_port())
@@ -156,76 +148,80 @@ def _advice(client: Program) -> list[str]:
     return [line for line in client.output if ADVICE in line]
 
 
+@pytest.mark.waits
 @pytest.mark.parametrize("program", PTS)
-@pytest.mark.parametrize("picky", KINDS, indirect=True)
+@pytest.mark.parametrize("kind", KINDS)
 def test_a_server_without_a_session_is_found_out_by_the_first_connection(
-    machine: Machine, picky: Picky, program: str, record_property: Note
+    machine: Machine, kind: str, program: str, record_property: Note
 ) -> None:
     """The goal is 5 s for the first, and nothing for the others."""
-    server = BareServer(machine, program, picky.address)
-    client, local = _client(machine, server.options, server.address)
-    first = _ask(local)
-    tried = len(picky.others)
-    later = [_ask(local) for _ in range(LATER)]
-    record_property("seconds", [round(each, 3) for each in (first, *later)])
-    print(f"{program}, {picky.kind}: {first:.2f}, then {max(later):.3f} s")  # noqa: T201
-    assert picky.requests == 1 + LATER
-    assert 1 <= tried <= 2
-    assert len(picky.others) == tried, "a later one was tried with a session"
-    client.wait_for(ADVICE)
-    assert len(_advice(client)) == 1
+    with contextlib.closing(Picky(kind)) as picky:
+        server = BareServer(machine, program, picky.address)
+        client, local = _client(machine, server.options, server.address)
+        first = _ask(local)
+        tried = len(picky.others)
+        later = [_ask(local) for _ in range(LATER)]
+        record_property("seconds", [round(each, 3) for each in (first, *later)])
+        print(f"{program}, {kind}: {first:.2f}, then {max(later):.3f} s")  # noqa: T201
+        assert picky.requests == 1 + LATER
+        assert 1 <= tried <= 2
+        assert len(picky.others) == tried, "a later one was tried with a session"
+        client.wait_for(ADVICE)
+        assert len(_advice(client)) == 1
 
 
-@pytest.mark.parametrize("picky", [IS_SILENT], indirect=True)
-def test_connections_that_begin_together_find_it_out_together(
-    machine: Machine, picky: Picky
-) -> None:
+@pytest.mark.waits
+def test_connections_that_begin_together_find_it_out_together(machine: Machine) -> None:
     """Each is answered, and none is heard twice."""
-    server = BareServer(machine, LYREBIRD, picky.address)
-    client, local = _client(machine, server.options, server.address)
-    errors: list[BaseException] = []
+    with contextlib.closing(Picky(IS_SILENT)) as picky:
+        server = BareServer(machine, LYREBIRD, picky.address)
+        client, local = _client(machine, server.options, server.address)
+        errors: list[BaseException] = []
 
-    def ask() -> None:
-        try:
-            _ask(local)
-        except BaseException as error:  # raised again below
-            errors.append(error)
+        def ask() -> None:
+            try:
+                _ask(local)
+            except BaseException as error:  # raised again below
+                errors.append(error)
 
-    threads = [threading.Thread(target=ask) for _ in range(LATER)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    for error in errors:
-        raise error
-    assert picky.requests == LATER
-    client.wait_for(ADVICE)
-    assert len(_advice(client)) == 1
+        threads = [threading.Thread(target=ask) for _ in range(LATER)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        for error in errors:
+            raise error
+        assert picky.requests == LATER
+        client.wait_for(ADVICE)
+        assert len(_advice(client)) == 1
 
 
-@pytest.mark.parametrize("picky", [IS_SILENT], indirect=True)
-def test_each_way_is_judged_by_itself(machine: Machine, picky: Picky) -> None:
+@pytest.mark.waits
+def test_each_way_is_judged_by_itself(machine: Machine) -> None:
     """The first speaks no session, and the second nothing else."""
-    bare = BareServer(machine, "obfs4proxy", picky.address)
-    remote = ("127.0.0.1", free_port())
-    options = "transport=obfs4;exec=obfs4proxy;session=only"
-    server = machine.pt_bridge("server", options, local=picky.address, remote=remote)
-    lines = [
-        f"bridge=obfs4 127.0.0.1:{port} {' '.join(_arguments(line))}"
-        for port, line in (
-            (bare.address[1], bare.options),
-            (remote[1], machine.client_options(server)),
+    with contextlib.closing(Picky(IS_SILENT)) as picky:
+        bare = BareServer(machine, "obfs4proxy", picky.address)
+        remote = ("127.0.0.1", free_port())
+        options = "transport=obfs4;exec=obfs4proxy;session=only"
+        server = machine.pt_bridge(
+            "server", options, local=picky.address, remote=remote
         )
-    ]
-    client, local = _client(machine, ";".join(lines), ("192.0.2.1", 9))
-    for _ in range(LATER):
-        _ask(local)
-    client.wait_for("the server of way 1 speaks no session")
-    bare.pt.stop()
-    for _ in range(LATER):
-        _ask(local)
-    assert picky.requests == 2 * LATER
-    assert len(_advice(client)) == 1
+        lines = [
+            f"bridge=obfs4 127.0.0.1:{port} {' '.join(_arguments(line))}"
+            for port, line in (
+                (bare.address[1], bare.options),
+                (remote[1], machine.client_options(server)),
+            )
+        ]
+        client, local = _client(machine, ";".join(lines), ("192.0.2.1", 9))
+        for _ in range(LATER):
+            _ask(local)
+        client.wait_for("the server of way 1 speaks no session")
+        bare.pt.stop()
+        for _ in range(LATER):
+            _ask(local)
+        assert picky.requests == 2 * LATER
+        assert len(_advice(client)) == 1
 
 
 def _arguments(options: str) -> list[str]:
@@ -233,16 +229,17 @@ def _arguments(options: str) -> list[str]:
     return [each for each in options.split(";") if each[:4] in ("cert", "iat-")]
 
 
-@pytest.mark.parametrize("picky", [IS_SILENT], indirect=True)
-def test_session_0_makes_no_detour(machine: Machine, picky: Picky) -> None:
-    server = BareServer(machine, LYREBIRD, picky.address)
-    client, local = _client(machine, f"{server.options};session=0", server.address)
-    _ask(local)
-    assert picky.requests == 1
-    assert not picky.others
-    assert not _advice(client)
+def test_session_0_makes_no_detour(machine: Machine) -> None:
+    with contextlib.closing(Picky(IS_SILENT)) as picky:
+        server = BareServer(machine, LYREBIRD, picky.address)
+        client, local = _client(machine, f"{server.options};session=0", server.address)
+        _ask(local)
+        assert picky.requests == 1
+        assert not picky.others
+        assert not _advice(client)
 
 
+@pytest.mark.waits
 @pytest.mark.parametrize("program", PTS)
 def test_ss_server_behind_a_bare_pt_is_reached(
     machine: Machine, service: Service, program: str, record_property: Note

@@ -344,6 +344,7 @@ def test_what_cannot_be_is_refused_in_a_sentence(
     assert sentence in program.last_of_pt_bridge()
 
 
+@pytest.mark.waits(20)
 def test_doctor_walks_the_plugin_too(machine: Machine, service: Service) -> None:
     """On both sides; and a plugin that does not fit the server's is suspected."""
     kind = KINDS["http"]
