@@ -324,14 +324,14 @@ class Bridge:
 
         Streams of a session end by themselves: what had its EOF and its bytes stands.
         """
-        self._dials.cancel()
         self._tunnels.pt_died()
+        self._dials.cancel()
 
     def _cut(self) -> None:
         """Reset everything that is not whole."""
-        self._dials.cancel()
         self._tunnels.cut()
         self._sessions.cut()
+        self._dials.cancel()
 
     def _pt_has_died(self) -> bool:
         """Whether the PT has died, or the plugin that carries its connections."""

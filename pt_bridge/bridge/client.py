@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import errno
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pt_bridge.bridge.client_side import ClientSide
+from pt_bridge.bridge.server_dial import ServerDial
 from pt_bridge.errors import (
     SHORTAGES,
     ArgumentsRejected,
@@ -15,7 +15,9 @@ from pt_bridge.errors import (
     ProtocolError,
 )
 from pt_bridge.explain import reasons
+from pt_bridge.net.connect import DIAL_LIMIT
 from pt_bridge.net.sockets import reset
+from pt_bridge.net.time_limit import TimeLimit
 from pt_bridge.options.option_values import AUTO, NEVER
 from pt_bridge.pool.datagram_carrier import DatagramCarrier
 from pt_bridge.pool.pool import Pool
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from pt_bridge.bridge.base import BridgeSetup
+    from pt_bridge.net.dialling import Dialling, OnConnected
     from pt_bridge.pool.spares import OnDialled
     from pt_bridge.protocol.frames import WasReset
     from pt_bridge.protocol.pt_launch import Launch
@@ -78,6 +81,8 @@ class ClientBridge(ClientSide):
             self._is_of_address,
             why_not=self._running.why_not,
         )
+        self._dial_limit = TimeLimit(self._loop, DIAL_LIMIT)
+        self._slow = TimeLimit(self._loop, SLOW)
         self._udp: UdpClient | None = None
         self._udp_socks, self._accepts_early = udp, setup.accepts_early
         self._silences = RateLimit()
@@ -147,11 +152,7 @@ class ClientBridge(ClientSide):
         avoid: object,
     ) -> None:
         """Dial the server for a stream, or for none yet (`pool.spares.Dial`)."""
-        way: list[Place] = []
-        self._dials.start(
-            self._dial_server(local, avoid, on_way=way.append),
-            lambda got: on_dialled(got, *way),
-        )
+        self._dial_server(local, on_dialled, avoid)
 
     def _on_refused(self, event: WasReset) -> None:
         """Log why the server did not take a connection."""
@@ -192,32 +193,33 @@ class ClientBridge(ClientSide):
         on_unanswered: Callable[[], None] | None = None,
     ) -> None:
         """Carry a connection without a session (`detection.CarryPlain`)."""
-        only = way if isinstance(way, Place) else None
-        ways = [only] if only is not None and plain is not None else []
 
-        def on_dialled(got: socket.socket | Exception | None) -> None:
-            if got is not None and not isinstance(got, Exception):
-                client = self._running.of(ways[0].transport)
-                if client is not None:
-                    self._tunnels.join(
-                        local,
-                        got,
-                        client.is_ending,
-                        first_outbound=first,
-                        on_answer=on_answer,
-                        on_unanswered=on_unanswered,
-                    )
-                    return
-                got.close()
+        def on_dialled(
+            got: socket.socket | Exception | None, way: object = None
+        ) -> None:
+            reached = None if isinstance(got, Exception) else got
+            client = self._running.of(way.transport) if isinstance(way, Place) else None
+            if reached is not None and client is not None:
+                self._tunnels.join(
+                    local,
+                    reached,
+                    client.is_ending,
+                    first_outbound=first,
+                    on_answer=on_answer,
+                    on_unanswered=on_unanswered,
+                )
+                return
+            if reached is not None:
+                reached.close()
             self._was_not_carried(local, may_wait=not first)
             if on_unanswered is not None:
                 on_unanswered()
 
+        only = way if isinstance(way, Place) else None
         if plain is not None:
-            on_dialled(plain)
-            return
-        dialling = self._dial_server(local, only=only, on_way=ways.append)
-        self._dials.start(dialling, on_dialled)
+            on_dialled(plain, only)
+        else:
+            self._dial_server(local, on_dialled, only=only)
 
     def _was_not_carried(self, local: socket.socket, *, may_wait: bool) -> None:
         """Keep a plain connection for the next PT, or reset it."""
@@ -228,37 +230,45 @@ class ClientBridge(ClientSide):
             reset(local)
             self._listener.release()
 
-    async def _dial_server(
+    def _dial_server(
         self,
         local: socket.socket | None,
+        on_dialled: OnDialled,
         avoid: object = None,
         only: Place | None = None,
-        on_way: Callable[[Place], None] | None = None,
-    ) -> socket.socket | Exception | None:
-        """Dial the server; return the connection, or why there is none.
+    ) -> None:
+        """Dial the server; `on_dialled` gets the connection, or why there is none.
 
         None stands for a PT that has died, and may have been replaced by now.
         """
-        task = asyncio.current_task()
-        assert task is not None  # it is a coroutine
         began = self._loop.time()
-        slow = self._loop.call_later(SLOW, self._is_slow, local, task)
-        try:
-            plain, way = await self._addresses.dial(self._dial, avoid, only=only)
-        except (ProtocolError, OSError) as error:
-            logger.debug("! a connection failed: %r", error)
-            if self._pt_has_died():
-                return None
-            self._on_dial_failed(error)
-            return error
-        else:
-            self._counts.handshakes.observe(self._loop.time() - began)
+        dial = ServerDial(
+            *(self, local, on_dialled),
+            dials=self._dials,
+            began=began,
+            slow=self._slow,
+        )
+        dial.begin(
+            lambda on_reached: self._addresses.dial(
+                self._dial, on_reached, avoid, only=only
+            )
+        )
+
+    def judge(
+        self, dial: ServerDial, got: socket.socket | Exception, way: Place
+    ) -> socket.socket | Exception | None:
+        """Count what has come of dialling (`ServerDialOwner`)."""
+        if not isinstance(got, Exception):
+            self._counts.handshakes.observe(self._loop.time() - dial.began)
             self._running.on_succeeded(way.transport)
-            if on_way is not None:
-                on_way(way)
-            return plain
-        finally:
-            slow.cancel()
+            return got
+        if not isinstance(got, (ProtocolError, OSError)):
+            raise got
+        logger.debug("! a connection failed: %r", got)
+        if self._pt_has_died():
+            return None
+        self._on_dial_failed(got)
+        return got
 
     def _is_of_address(self, place: Place, error: Exception | None) -> str | None:
         """Return what failed, where another address may do better (`ways`)."""
@@ -273,19 +283,24 @@ class ClientBridge(ClientSide):
             return None
         return self._running.why_not(place.transport) or cause_of(error)
 
-    async def _dial(self, place: Place) -> socket.socket:
+    def _dial(self, place: Place, on_connected: OnConnected) -> Dialling:
         client = self._running.of(place.transport)
         if client is None:
-            raise ConnectionRefusedError(errno.ECONNREFUSED, "there is no PT")
-        return await client.dial(
-            place.address, transport=place.transport, arguments=place.arguments
+            error = ConnectionRefusedError(errno.ECONNREFUSED, "there is no PT")
+            return self._loop.call_soon(on_connected, error)
+        return client.begin_dial(
+            place.address,
+            on_connected,
+            limit=self._dial_limit,
+            transport=place.transport,
+            arguments=place.arguments,
         )
 
-    def _is_slow(self, local: socket.socket | None, task: asyncio.Task[Any]) -> None:
+    def on_dial_slow(self, dial: ServerDial) -> None:
         """Log that nothing answers yet; give up if shadowsocks has closed for good."""
         self._running.on_failed(since=SLOW)
         clock = linux.is_clock_synchronised()
         text = reasons.explain_silence(SLOW, proxy=self._has_proxy, clock=clock)
         self._complain(self._silences, f"{text}{self._more_to_say}")
-        if local is not None and self._tunnels.local_is_gone(local):
-            task.cancel()
+        if dial.local is not None and self._tunnels.local_is_gone(dial.local):
+            dial.cancel()

@@ -13,11 +13,18 @@ from pt_bridge.system.log import logger
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine
-    from typing import Self
+    from typing import Protocol, Self
 
     from pt_bridge.net.resolve import Resolver
     from pt_bridge.options.config import Config
     from pt_bridge.protocol.address import Address
+
+    class Dialling(Protocol):
+        """A task, or a `ServerDial`."""
+
+        def cancel(self) -> object:
+            """Give it up; whoever waits is told that nothing was reached."""
+
 
 T = TypeVar("T")
 
@@ -42,15 +49,18 @@ async def or_none(dialling: Coroutine[None, None, T]) -> T | None:
 
 
 class Dials:
-    """The tasks that reach the other side for connections, while the block lasts.
+    """All that reaches the other side for connections, while the block lasts.
 
-    Other tasks of a bridge's may run beside them.
+    Other tasks of a bridge's may run beside it.
+
+    Attributes:
+        on_ended: called behind the end of each.
     """
 
     def __init__(self, on_ended: Callable[[], None]) -> None:
-        """Begin with none; `on_ended` is called behind the end of each."""
-        self._on_ended = on_ended
-        self._dialling: set[asyncio.Task[Any]] = set()
+        """Begin with none."""
+        self.on_ended = on_ended
+        self._dialling: set[Dialling] = set()
         self._block = contextlib.AsyncExitStack()
         self._tasks: asyncio.TaskGroup
 
@@ -85,16 +95,24 @@ class Dials:
         # Not in the task itself: one that is cancelled before it begins runs nothing.
         def ended(task: asyncio.Task[T | None]) -> None:
             dialling.close()  # else Python warns of it
-            self._dialling.discard(task)
+            self.remove(task)
             on_dialled(None if task.cancelled() else task.result())
-            self._on_ended()
+            self.on_ended()
 
         task.add_done_callback(ended)
 
+    def add(self, dialling: Dialling) -> None:
+        """Know of one that removes itself, and calls `on_ended`, when it has ended."""
+        self._dialling.add(dialling)
+
+    def remove(self, dialling: Dialling) -> None:
+        """Know nothing of one any more."""
+        self._dialling.discard(dialling)
+
     def cancel(self) -> None:
         """Reach nothing any more for those who wait."""
-        for task in self._dialling:
-            task.cancel()
+        for dialling in list(self._dialling):
+            dialling.cancel()
 
 
 async def one_ip(

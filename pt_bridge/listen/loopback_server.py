@@ -19,6 +19,7 @@ from pt_bridge.net.handshake import HandshakeRunner
 from pt_bridge.net.loopback import leave_unpaced
 from pt_bridge.net.sock_diag import SockDiag, TcpSocket
 from pt_bridge.net.sockets import is_readable, prepare, reset
+from pt_bridge.net.time_limit import TimeLimit
 from pt_bridge.protocol.address import Address
 from pt_bridge.system.log import logger
 
@@ -72,7 +73,7 @@ class LoopbackServer(Generic[T]):
         self._loop = loop
         self._handshake = handshake
         self._on_accepted = on_accepted
-        self._limit = limit
+        self._limit = TimeLimit(loop, limit)
         self._most = most
         self._patience = patience
         self._callers: dict[_Caller[T], None] = {}
@@ -91,6 +92,7 @@ class LoopbackServer(Generic[T]):
     def __exit__(self, *raised: object) -> None:
         """Close the port, and who is still in a handshake."""
         self._acceptor.close()
+        self._limit.close()
         self._sock_diag.__exit__(*raised)
         for caller in list(self._callers):
             caller.drop()
@@ -99,10 +101,9 @@ class LoopbackServer(Generic[T]):
         """Return whether one who waits may come in, or see to it that it soon may."""
         if len(self._callers) < self._most:
             return True
-        oldest = next(iter(self._callers))
-        # One who is through makes room in the loop's next turn.
-        if oldest.is_through or not is_readable(listening):
+        if not is_readable(listening):
             return False
+        oldest = next(iter(self._callers))
         wait = oldest.began + self._patience - self._loop.time()
         if wait > 0:
             self._acceptor.pause(wait)
@@ -127,9 +128,7 @@ class LoopbackServer(Generic[T]):
             logger.debug("! another user of this machine has called")
             reset(sock)
             return
-        conversation = HandshakeRunner(self._loop, sock, self._handshake())
-        caller = _Caller(self, sock, conversation)
-        self._callers[caller] = None
+        self._callers[_Caller(self, sock)] = None
 
 
 class _Caller(Generic[T]):
@@ -139,51 +138,35 @@ class _Caller(Generic[T]):
         began: when, on the loop's clock.
     """
 
-    __slots__ = ("_callback", "_conversation", "_sock", "_timer", "began")
+    __slots__ = ("_runner", "_server", "_sock", "began")
 
-    def __init__(
-        self,
-        callback: LoopbackServer[T],
-        sock: socket.socket,
-        conversation: HandshakeRunner[T],
-    ) -> None:
-        self._callback = callback
+    def __init__(self, server: LoopbackServer[T], sock: socket.socket) -> None:
+        self._server = server
         self._sock = sock
-        self._conversation = conversation
-        self.began = callback._loop.time()
-        self._timer = callback._loop.call_later(callback._limit, self._time_out)
-        conversation.done.add_done_callback(self._ended)
+        self.began = server._loop.time()
+        server._limit.start(self, self.drop)
+        self._runner = HandshakeRunner(
+            server._loop, sock, server._handshake(), self._on_done
+        )
 
-    @property
-    def is_through(self) -> bool:
-        """Whether the handshake has ended, well or not, and it is about to leave."""
-        return self._conversation.done.done()
-
-    def _time_out(self) -> None:
-        if not self.is_through:
-            self.drop()
-
-    def _ended(self, done: asyncio.Future[T]) -> None:
-        if self not in self._callback._callers:  # dropped
-            return
-        error = done.exception()
-        if error is None:
-            self._leave()
-            self._callback._on_accepted(self._sock, done.result())
-            return
-        assert isinstance(error, (ProtocolError, OSError))  # or a bug
-        logger.debug("! a caller was refused: %s", error)
+    def _on_done(self, got: T | Exception) -> None:
         self._leave()
+        if not isinstance(got, Exception):
+            self._server._on_accepted(self._sock, got)
+            return
         # No reset: it may still have to read why it was refused.
         self._sock.close()
+        if not isinstance(got, (ProtocolError, OSError)):
+            raise got
+        logger.debug("! a caller was refused: %s", got)
 
     def drop(self) -> None:
-        """Close it, whatever it was about to say."""
+        """Reset it, whatever it was about to say."""
         self._leave()
         reset(self._sock)
 
     def _leave(self) -> None:
-        self._timer.cancel()
-        self._conversation.stop()
-        del self._callback._callers[self]
-        self._callback._go_on()
+        self._server._limit.stop(self)
+        self._runner.stop()
+        del self._server._callers[self]
+        self._server._go_on()

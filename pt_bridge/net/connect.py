@@ -5,18 +5,25 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
-import socket
 from typing import TYPE_CHECKING, TypeVar
 
 from pt_bridge.errors import SHORTAGES, Unreached, Unresolved
 from pt_bridge.net import resolve
+from pt_bridge.net.dialling import (
+    HandshakeDialling,
+    connect_at_once,
+    connected,
+    raise_error_of,
+    socket_for,
+)
 from pt_bridge.net.handshake import HandshakeRunner
-from pt_bridge.net.loopback import leave_unpaced
-from pt_bridge.net.sockets import is_established, prepare
+from pt_bridge.net.time_limit import TimeLimit
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Callable, Generator, Sequence
 
+    from pt_bridge.net.dialling import Dialling, OnConnected
     from pt_bridge.protocol.address import Address
     from pt_bridge.protocol.handshake import Ask
     from pt_bridge.protocol.socks_client import Handshake
@@ -59,20 +66,23 @@ async def connect_and_handshake(
         OSError: it cannot be reached; TimeoutError is one of these.
     """
     loop = asyncio.get_running_loop()
-    sock = _socket_for(listener)
+    time_limit = TimeLimit(loop, limit)
+
+    def begin(on_connected: OnConnected) -> Dialling:
+        return HandshakeDialling(
+            loop,
+            listener,
+            handshake,
+            on_connected,
+            limit=time_limit,
+            peer=peer,
+            has_died=has_died,
+        )
+
     try:
-        until = loop.time() + limit
-        if not _connect_at_once(sock, (listener.host, listener.port)):
-            async with asyncio.timeout(limit):
-                await _connected(sock)
-        # Who lives on after that has held its port all the time.
-        if has_died is not None and has_died():
-            raise ConnectionRefusedError(errno.ECONNREFUSED, f"{peer} has died")
-        await shake_hands(sock, handshake, limit=until - loop.time(), peer=peer)
-    except BaseException:
-        sock.close()
-        raise
-    return sock
+        return await connected(begin)
+    finally:
+        time_limit.close()
 
 
 async def shake_hands(
@@ -94,11 +104,21 @@ async def shake_hands(
         OSError: the connection failed; TimeoutError is one of these.
     """
     loop = asyncio.get_running_loop()
-    runner = HandshakeRunner(loop, sock, handshake, peer=peer, limit=limit)
+    done: asyncio.Future[T | Exception] = loop.create_future()
+
+    def on_done(got: T | Exception) -> None:
+        if not done.done():  # else nobody waits any more
+            done.set_result(got)
+
+    runner = HandshakeRunner(loop, sock, handshake, on_done, peer=peer)
     try:
-        return await runner.done
+        async with asyncio.timeout(limit):
+            got = await done
     finally:
         runner.stop()
+    if isinstance(got, Exception):
+        raise got
+    return got
 
 
 async def connect_local(
@@ -118,7 +138,7 @@ async def connect_local(
     deadline = loop.time() + patience
     async with asyncio.timeout(limit):
         while True:
-            sock = _socket_for(address)
+            sock = socket_for(address)
             try:
                 await _connect(sock, (address.host, address.port))
             except ConnectionRefusedError:
@@ -171,7 +191,7 @@ async def connect_first(
     for address in addresses:
         sock = None
         try:
-            sock = _socket_for(address)
+            sock = socket_for(address)
             async with asyncio.timeout(limit):
                 await _connect(sock, (address.host, address.port))
         except OSError as error:  # no answer in time among them
@@ -201,42 +221,10 @@ def unreached(number: int) -> Unreached:
     return Unreached(f"the server cannot be reached: {why}", number)
 
 
-def _socket_for(address: Address) -> socket.socket:
-    family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
-    sock = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        prepare(sock)
-        leave_unpaced(sock, address.host)
-    except BaseException:
-        sock.close()
-        raise
-    return sock
-
-
 async def _connect(sock: socket.socket, address: tuple[str, int]) -> None:
-    if not _connect_at_once(sock, address):
-        await _connected(sock)
-
-
-def _connect_at_once(sock: socket.socket, address: tuple[str, int]) -> bool:
-    """Begin to connect; return whether that is done.
-
-    On loopback it mostly is, although the system says that it is in progress.
-    """
-    error = sock.connect_ex(address)
-    if error == errno.EINPROGRESS:
-        return is_established(sock)
-    if error:
-        raise OSError(error, os.strerror(error))
-    return True
-
-
-async def _connected(sock: socket.socket) -> None:
-    """Wait until a connection is there."""
-    await _writable(sock)
-    error = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-    if error:
-        raise OSError(error, os.strerror(error))
+    if not connect_at_once(sock, address):
+        await _writable(sock)
+        raise_error_of(sock)
 
 
 async def _writable(sock: socket.socket) -> None:

@@ -11,7 +11,7 @@ from pt_bridge.errors import ProtocolError
 if TYPE_CHECKING:
     import asyncio
     import socket
-    from collections.abc import Generator
+    from collections.abc import Callable, Generator
 
     from pt_bridge.protocol.handshake import Ask
 
@@ -19,24 +19,26 @@ T = TypeVar("T")
 
 
 class HandshakeRunner(Generic[T]):
-    """Sends and reads what a handshake asks for, driven by the event loop's readers.
+    """Sends and reads what a handshake asks for, driven by the event loop's readers."""
 
-    A coroutine that waits for each answer would cost three times as many turns of the
-    loop, and opening tunnels is half of what browsers ask of a relay.
-
-    Attributes:
-        done: becomes what the handshake returns, or the error that ended it:
-            ProtocolError, or OSError where the connection failed.
-    """
+    __slots__ = (
+        "_answer",
+        "_handshake",
+        "_loop",
+        "_missing",
+        "_on_done",
+        "_peer",
+        "_sock",
+    )
 
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
         sock: socket.socket,
         handshake: Generator[Ask, bytes, T],
+        on_done: Callable[[T | Exception], None],
         *,
         peer: str = "the PT",
-        limit: float | None = None,
     ) -> None:
         """Begin.
 
@@ -44,76 +46,87 @@ class HandshakeRunner(Generic[T]):
             loop: the event loop.
             sock: a connected, non-blocking socket, which stays the caller's.
             handshake: what to say and to hear.
+            on_done: gets what the handshake returns, or the error that ended it:
+                ProtocolError, or OSError where the connection failed, or a bug. Called
+                once, from the loop, unless `stop` is called before.
             peer: who is on the other side, for the error where it closes.
-            limit: after how many seconds a TimeoutError ends it; None where the caller
-                does that.
         """
-        self.done: asyncio.Future[T] = loop.create_future()
         self._loop = loop
         self._sock = sock
         self._handshake = handshake
+        self._on_done: Callable[[T | Exception], None] | None = on_done
         self._peer = peer
         self._answer = b""
         self._missing = 0
-        self._timer = None if limit is None else loop.call_later(limit, self._time_out)
         loop.add_reader(sock.fileno(), self._read)
-        self._go_on(None)
+        self._go_on(None, lambda got: loop.call_soon(self._end, got))
 
     def stop(self) -> None:
-        """Leave the socket alone; to be called in any case, before it is closed."""
-        self._loop.remove_reader(self._sock.fileno())
-        if self._timer is not None:
-            self._timer.cancel()
-        if not self.done.cancel() and not self.done.cancelled():
-            self.done.exception()  # seen
+        """Leave the socket alone; to be called before it is closed, or at any time."""
+        self._leave()
 
     def _read(self) -> None:
-        if self.done.done():  # what comes now is the tunnel's
-            return
-        try:
-            data = self._sock.recv(self._missing)
-        except (BlockingIOError, InterruptedError):
-            return
-        except OSError as error:
-            self._fail(error)
-            return
-        if not data:
-            self._fail(
-                ProtocolError(
-                    f"{self._peer} closed the connection during the handshake"
-                )
-            )
-            return
-        self._answer += data
-        self._missing -= len(data)
-        if not self._missing:
-            answer, self._answer = self._answer, b""
-            self._go_on(answer)
+        """Read, and answer, until the peer has to say something."""
+        while True:
+            try:
+                data = self._sock.recv(self._missing)
+            except (BlockingIOError, InterruptedError):
+                return
+            except OSError as error:
+                self._end(error)
+                return
+            if not data:
+                text = f"{self._peer} closed the connection during the handshake"
+                self._end(ProtocolError(text))
+                return
+            answer = self._answer + data
+            self._missing -= len(data)
+            if self._missing:
+                self._answer = answer
+                return
+            self._answer = b""
+            if not self._go_on(answer, self._end):
+                return
 
-    def _go_on(self, answer: bytes | None) -> None:
-        """Take the steps for which enough was read."""
+    def _go_on(
+        self, answer: bytes | None, end: Callable[[T | Exception], object]
+    ) -> bool:
+        """Take the steps for which enough was read.
+
+        Returns:
+            Whether more may be there already, for nothing was said.
+        """
         try:
-            while not self._missing:
+            while True:
                 if answer is None:
                     ask = next(self._handshake)
                 else:
                     ask = self._handshake.send(answer)
-                self._send(ask.send)
-                self._missing, answer = ask.read, b""
-        except StopIteration as end:
-            if not self.done.done():
-                self.done.set_result(end.value)
-        except (ProtocolError, OSError) as error:
-            self._fail(error)
+                if ask.send:
+                    self._send(ask.send)
+                if ask.read:
+                    self._missing = ask.read
+                    return not ask.send
+                answer = b""
+        except StopIteration as through:
+            end(through.value)
+        except Exception as error:
+            end(error)
+        return False
 
     def _send(self, data: bytes) -> None:
         # A few hundred bytes, which the buffer of a new connection always takes.
-        if data and self._sock.send(data) < len(data):
+        if self._sock.send(data) < len(data):
             raise OSError(errno.ENOBUFS, os.strerror(errno.ENOBUFS))
 
-    def _time_out(self) -> None:
-        self._fail(TimeoutError())
+    def _end(self, got: T | Exception) -> None:
+        on_done = self._leave()
+        if on_done is not None:
+            on_done(got)
 
-    def _fail(self, error: Exception) -> None:
-        if not self.done.done():
-            self.done.set_exception(error)
+    def _leave(self) -> Callable[[T | Exception], None] | None:
+        """Stop; return whom to call back, unless it was called, or not to be."""
+        on_done, self._on_done = self._on_done, None
+        if on_done is not None:
+            self._loop.remove_reader(self._sock.fileno())
+        return on_done

@@ -78,10 +78,11 @@ class Resolver:
         Raises:
             OSError: the name cannot be resolved; TimeoutError is one of these.
         """
-        if address.ip is not None:
-            return [address]
         deadline = self._clock() + patience
         while True:
+            known = self.known(address)
+            if known is not None:
+                return known
             try:
                 hosts = await self._hosts(address.host)
             except OSError as error:
@@ -91,11 +92,18 @@ class Resolver:
             else:
                 return [Address(host, address.port) for host in hosts]
 
+    def known(self, address: Address) -> list[Address] | None:
+        """Return the IP addresses of a name, or None where it has to be looked up."""
+        if address.ip is not None:
+            return [address]
+        known = self._answers.get(address.host)
+        if known is None or self._clock() - known.at >= FRESH:
+            return None
+        return [Address(host, address.port) for host in known.hosts]
+
     async def _hosts(self, name: str) -> list[str]:
         known = self._answers.get(name)
         age = USABLE if known is None else self._clock() - known.at
-        if known is not None and age < FRESH:
-            return known.hosts
         is_usable = known is not None and age < USABLE
         try:
             async with asyncio.timeout(STALE_AFTER if is_usable else LIMIT):

@@ -10,7 +10,8 @@ arguments, and what may go wrong with them is this program's business.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import functools
+from typing import TYPE_CHECKING, NamedTuple
 
 from pt_bridge.errors import ArgumentsRejected, ConnectRefused, ProtocolError
 from pt_bridge.protocol.handshake import Ask
@@ -50,9 +51,17 @@ def connect(target: Address, arguments: bytes) -> Handshake:
             than that (it is 1 for nearly everything).
         ProtocolError: the answer is not SOCKS5, or would lose the arguments.
     """
-    yield from _authenticate(arguments)
-    # RFC 1928 4 and 6
-    answer = yield Ask(bytes([VERSION, CONNECT, 0]) + _address(target), 4)
+    says = _messages(target, arguments)
+    answer = yield says.greeting
+    if answer != says.method:
+        raise ProtocolError(f"the PT did not take SOCKS5 method {says.method[1]}")
+    if says.authentication is not None:
+        answer = yield says.authentication
+        if answer[1] != SUCCEEDED:
+            raise ArgumentsRejected(
+                "the PT did not understand the transport's arguments"
+            )
+    answer = yield says.request
     version, reply, _, kind = answer
     if version != VERSION:
         raise ProtocolError("the PT's answer is not SOCKS5")
@@ -109,27 +118,39 @@ def read_address(kind: int) -> Generator[Ask, bytes, bytes]:
     return (yield Ask(b"", length + PORT_LENGTH))
 
 
-def _authenticate(arguments: bytes) -> Handshake:
+class _Messages(NamedTuple):
+    """What is said to a PT for a server, and the method that it has to take."""
+
+    greeting: Ask
+    method: bytes
+    authentication: Ask | None
+    request: Ask
+
+
+# A client has a few servers, and connects to them again and again.
+@functools.lru_cache(maxsize=16)
+def _messages(target: Address, arguments: bytes) -> _Messages:
     # RFC 1928 3: one method alone, so that a PT cannot choose to lose the arguments,
     # nor to ask for some where there are none.
     pair = credentials(arguments)
     method = NO_AUTHENTICATION if pair is None else USER_NAME_AND_PASSWORD
-    answer = yield Ask(bytes([VERSION, 1, method]), 2)
-    if answer != bytes([VERSION, method]):
-        raise ProtocolError(f"the PT did not take SOCKS5 method {method}")
-    if pair is None:
-        return
-    # RFC 1929 2
-    user, password = pair
-    answer = yield Ask(
-        bytes([AUTHENTICATION_VERSION, len(user)])
-        + user
-        + bytes([len(password)])
-        + password,
-        2,
+    authentication = None
+    if pair is not None:  # RFC 1929 2
+        user, password = pair
+        authentication = Ask(
+            bytes([AUTHENTICATION_VERSION, len(user)])
+            + user
+            + bytes([len(password)])
+            + password,
+            2,
+        )
+    return _Messages(
+        greeting=Ask(bytes([VERSION, 1, method]), 2),
+        method=bytes([VERSION, method]),
+        authentication=authentication,
+        # RFC 1928 4 and 6
+        request=Ask(bytes([VERSION, CONNECT, 0]) + _address(target), 4),
     )
-    if answer[1] != SUCCEEDED:
-        raise ArgumentsRejected("the PT did not understand the transport's arguments")
 
 
 def _address(target: Address) -> bytes:

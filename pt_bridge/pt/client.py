@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import os
+from functools import partial
 from typing import TYPE_CHECKING
 
 from pt_bridge.errors import ConnectRefused, ProxyRefused, ResolverFailed, UsageError
 from pt_bridge.files import state_dir, temporary_dir
 from pt_bridge.net.connect import DIAL_LIMIT, connect_and_handshake
+from pt_bridge.net.dialling import HandshakeDialling, TaskDialling, connected
 from pt_bridge.net.resolve import Resolver, is_temporary
+from pt_bridge.net.time_limit import TimeLimit
 from pt_bridge.options.transports import DIALLING
 from pt_bridge.protocol import pt_environment, socks_client
 from pt_bridge.pt.running_pt import RunningPt
@@ -20,12 +23,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from pt_bridge.files.program import FoundProgram
+    from pt_bridge.net.dialling import Dialling, OnConnected
     from pt_bridge.options.config import Config
     from pt_bridge.options.upstream_proxy import Proxy
     from pt_bridge.plugin.process import PluginProcess
     from pt_bridge.protocol.address import Address
     from pt_bridge.protocol.pt_launch import Launch
-    from pt_bridge.protocol.socks_client import Handshake
     from pt_bridge.pt.process import PtProcess
     from pt_bridge.pt.program import Pt
 
@@ -163,7 +166,6 @@ class PtClient(RunningPt):
         remote: Address,
         *,
         limit: float = DIAL_LIMIT,
-        transport: str = "",
         arguments: bytes | None = None,
     ) -> socket.socket:
         """Connect to the PT, and have it connect to the server.
@@ -171,33 +173,76 @@ class PtClient(RunningPt):
         Args:
             remote: the server; with another plugin outside the PT, that plugin's own.
             limit: how long all of it may take, in seconds.
-            transport: one that the PT offers; the first, where not said.
             arguments: the transport's, encoded, instead of those of the first way.
 
         Raises:
             ProtocolError, OSError: as with `connect_and_handshake`.
         """
-        method = self.launch.methods[transport or self._transports[0]]
-        if self.outer is not None:
-            remote = self.outer.listener
-        handshake = await self._handshake(method.protocol, remote, arguments)
-        loop = asyncio.get_running_loop()
-        began = loop.time()
+        time_limit = TimeLimit(asyncio.get_running_loop(), limit)
+        begin = partial(self.begin_dial, remote, limit=time_limit, arguments=arguments)
         try:
-            return await connect_and_handshake(
-                method.address, handshake, limit=limit, has_died=self.is_ending
-            )
-        except ConnectRefused as error:
-            if self.outer is None and (transport or self._transports[0]) in DIALLING:
-                error.seconds = loop.time() - began
-            raise
+            return await connected(begin)
+        finally:
+            time_limit.close()
 
-    async def _handshake(
-        self, protocol: str, remote: Address, arguments: bytes | None
-    ) -> Handshake:
+    def begin_dial(
+        self,
+        remote: Address,
+        on_connected: OnConnected,
+        *,
+        limit: TimeLimit,
+        transport: str = "",
+        arguments: bytes | None = None,
+    ) -> Dialling:
+        """Begin to do the same.
+
+        Args:
+            remote: as with `dial`.
+            on_connected: see `HandshakeDialling`.
+            limit: how long all of it may take.
+            transport: one that the PT offers; the first, where not said.
+            arguments: as with `dial`.
+        """
+        transport = transport or self._transports[0]
+        method = self.launch.methods[transport]
+        loop = asyncio.get_running_loop()
         if arguments is None:
             arguments = self._config.ways[0].encoded_arguments
-        if protocol == "socks4":
-            remote = (await self._resolver.resolve(remote))[0]
-            return socks_client.connect_socks4(remote, arguments)
-        return socks_client.connect(remote, arguments)
+        if self.outer is not None:
+            remote = self.outer.listener
+        elif transport in DIALLING:
+            on_connected = partial(_add_seconds, loop, loop.time(), on_connected)
+        if method.protocol == "socks4":
+            dialling = self._dial_socks4(method.address, remote, arguments, limit)
+            return TaskDialling(loop, dialling, on_connected)
+        return HandshakeDialling(
+            loop,
+            method.address,
+            socks_client.connect(remote, arguments),
+            on_connected,
+            limit=limit,
+            has_died=self.is_ending,
+        )
+
+    async def _dial_socks4(
+        self, listener: Address, remote: Address, arguments: bytes, limit: TimeLimit
+    ) -> socket.socket:
+        remote = (await self._resolver.resolve(remote))[0]
+        return await connect_and_handshake(
+            listener,
+            socks_client.connect_socks4(remote, arguments),
+            limit=limit.seconds,
+            has_died=self.is_ending,
+        )
+
+
+def _add_seconds(
+    loop: asyncio.AbstractEventLoop,
+    began: float,
+    on_connected: OnConnected,
+    got: socket.socket | Exception,
+) -> None:
+    """Add how long a refusal took, which tells something where the PT dials."""
+    if isinstance(got, ConnectRefused):
+        got.seconds = loop.time() - began
+    on_connected(got)

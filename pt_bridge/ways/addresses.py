@@ -7,11 +7,13 @@ or a network has no IPv6. No address is named in what this says, nor any argumen
 from __future__ import annotations
 
 import random
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
+from pt_bridge.net.dialling import TaskDialling
 from pt_bridge.options.transports import DIALLING
 from pt_bridge.system.log import logger
-from pt_bridge.ways.race import PATIENCE, first_through
+from pt_bridge.ways.race import PATIENCE, Race
 from pt_bridge.ways.selection import Selection
 
 if TYPE_CHECKING:
@@ -20,11 +22,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
 
     from pt_bridge.formats.way import Way
+    from pt_bridge.net.dialling import Dialling, OnConnected
     from pt_bridge.net.resolve import Resolver
     from pt_bridge.protocol.address import Address
 
-    # Connects to a place, or raises an error.
-    Dial = Callable[["Place"], Coroutine[None, None, socket.socket]]
+    # Begins to connect to a place.
+    Dial = Callable[["Place", OnConnected], Dialling]
+    # Gets a connection, and the place that it leads to; or the error of the last one
+    # that was tried.
+    OnReached = Callable[[socket.socket | Exception, "Place"], None]
     # Returns what a failure is in a few words, None for one that says nothing of the
     # place; the failure is None for no answer in time.
     Explain = Callable[["Place", Exception | None], str | None]
@@ -78,36 +84,78 @@ class ServerAddresses:
         self._explain = explain
         self._why_not = why_not
         self._patience = patience
-        self._known = self._as_given()
+        self._given = [
+            Place(number, way.transport, address, way.encoded_arguments)
+            for number, way in enumerate(ways, 1)
+            for address in way.addresses
+        ]
+        self._known = self._given
         self._selection = Selection()
 
-    async def dial(
-        self, dial: Dial, avoid: object = None, *, only: Place | None = None
-    ) -> tuple[socket.socket, Place]:
-        """Return a connection, and the place that it leads to.
+    def dial(
+        self,
+        dial: Dial,
+        on_reached: OnReached,
+        avoid: object = None,
+        *,
+        only: Place | None = None,
+    ) -> Dialling:
+        """Begin to make a connection.
 
         Args:
-            dial: connects to one.
+            dial: connects to one place.
+            on_reached: called once, as `OnConnected` is.
             avoid: one that is tried last, or None.
             only: one by whose way alone it is tried, or None.
-
-        Raises:
-            Exception: none gets through; the error of the last one.
         """
-        found = await self._look_up()
-        if found != self._known:
-            self._known = found
+        found = self._look_up_at_once()
+        if found is not None:
+            return self._dial_first(found, dial, on_reached, avoid, only)
+        return _AfterLookUp(
+            self._loop,
+            self._look_up(),
+            lambda found: self._dial_first(found, dial, on_reached, avoid, only),
+            lambda bug: on_reached(bug, self._given[0]),
+        )
+
+    def _dial_first(
+        self,
+        found: list[Place],
+        dial: Dial,
+        on_reached: OnReached,
+        avoid: object,
+        only: Place | None,
+    ) -> Dialling:
+        """Dial the first of these places that gets through."""
+        if found is not self._known and found != self._known:
             self._selection.keep_only(found)
+        self._known = found
         if only is not None:
             found = [each for each in found if each.way == only.way] or [only]
+        if len(found) == 1:  # nothing to race with
+            return dial(found[0], partial(self._on_only_one, on_reached, found[0]))
+        on_done = partial(self._on_reached, on_reached)
         ways = self._selection.order(found, self._loop.time(), avoid)
         ways.sort(key=lambda place: bool(self._why_not(place.transport)))
-        sock, place = await first_through(
-            ways, dial, self._on_failed, patience=self._patience
+        return Race(
+            self._loop, ways, dial, self._on_failed, on_done, patience=self._patience
         )
-        if self._selection.worked(place) and len(found) > 1:
-            logger.info("the server is reached by %s", self._called(place))
-        return sock, place
+
+    def _on_only_one(
+        self, on_reached: OnReached, place: Place, got: socket.socket | Exception
+    ) -> None:
+        if not isinstance(got, Exception):
+            self._selection.worked(place)
+        on_reached(got, place)
+
+    def _on_reached(
+        self, on_reached: OnReached, got: socket.socket | Exception, place: Place
+    ) -> None:
+        if not isinstance(got, Exception):
+            is_new = self._selection.worked(place)
+            if is_new and place in self._known:
+                logger.info("the server is reached by %s", self._called(place))
+        on_reached(got, place)
 
     def on_late(self, place: object) -> None:
         """Try a place later than others where the server accepts nothing."""
@@ -143,41 +191,80 @@ class ServerAddresses:
         rests = f"; it rests for {left:.0f} s" if left else ""
         return f"failed ({record.failures} in a row), {record.why}{rests}"
 
-    def _as_given(self) -> list[Place]:
-        """Return the places with the names that they have."""
-        return [
-            Place(number, way.transport, address, way.encoded_arguments)
-            for number, way in enumerate(self._ways, 1)
-            for address in way.addresses
-        ]
+    def _look_up_at_once(self) -> list[Place] | None:
+        """Return all places, or None where a name has to be looked up first."""
+        resolver = self._resolver
+        if resolver is None or all(not _is_name(each) for each in self._given):
+            return self._given
+        found: list[Place] = []
+        for place in self._given:
+            known = resolver.known(place.address) if _is_name(place) else []
+            if known is None:
+                return None
+            found += _choices(place, known)
+        return list(dict.fromkeys(found))
 
     async def _look_up(self) -> list[Place]:
         """Return all places, without doubles; with a name where it has no two."""
-        if self._resolver is None:
-            return self._as_given()
+        assert self._resolver is not None  # else there would be nothing to look up
         found: list[Place] = []
-        for place in self._as_given():
-            if place.transport not in DIALLING:
-                found.append(place)
-                continue
-            try:
-                hosts = await self._resolver.resolve(place.address)
-            except OSError:  # the PT says so, in its own words, or does better
-                hosts = []
-            # Where there is no choice, the PT looks it up itself.
-            places = [place._replace(address=each) for each in hosts]
-            found += places if len(hosts) > 1 else [place]
+        for place in self._given:
+            hosts: list[Address] = []
+            if _is_name(place):
+                try:
+                    hosts = await self._resolver.resolve(place.address)
+                except OSError:  # the PT says so, in its own words, or does better
+                    pass
+            found += _choices(place, hosts)
         return list(dict.fromkeys(found))
 
-    def _on_failed(self, place: Place, error: Exception | None) -> None:
+    def _on_failed(self, place: Place, error: Exception | None) -> bool:
+        """Let a place rest; return whether another may do better."""
         why = self._explain(place, error)
-        if why is None:
-            assert error is not None  # silence is always a place's
-            raise error
-        self._rest(place, why)
+        if why is not None:
+            self._rest(place, why)
+        return why is not None
 
     def _rest(self, place: object, why: str) -> None:
         chance = random.random()  # noqa: S311 - no secret
         self._selection.failed(place, why, self._loop.time(), chance)
-        if len(self._known) > 1:
+        if len(self._known) > 1 and place in self._known:
             logger.debug("! %s: %s", self._called(place), why)
+
+
+class _AfterLookUp:
+    """A dialling that begins as soon as the names are looked up."""
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        look_up: Coroutine[None, None, list[Place]],
+        begin: Callable[[list[Place]], Dialling],
+        on_failed: Callable[[Exception], None],
+    ) -> None:
+        self._begin = begin
+        self._on_failed = on_failed
+        self._dialling: Dialling = TaskDialling(loop, look_up, self._on_found)
+
+    def cancel(self) -> None:
+        """Give it up."""
+        self._dialling.cancel()
+
+    def _on_found(self, found: list[Place] | Exception) -> None:
+        if isinstance(found, Exception):
+            self._on_failed(found)
+        else:
+            self._dialling = self._begin(found)
+
+
+def _is_name(place: Place) -> bool:
+    """Whether we may look up a place's address: not where the PT does not dial it."""
+    return place.address.ip is None and place.transport in DIALLING
+
+
+def _choices(place: Place, hosts: Sequence[Address]) -> list[Place]:
+    """Return a place for each of a name's addresses."""
+    # Where there is no choice, the PT looks it up itself.
+    if len(hosts) < 2:
+        return [place]
+    return [place._replace(address=each) for each in hosts]

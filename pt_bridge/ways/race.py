@@ -6,14 +6,20 @@ first to get through wins, and the others are left.
 
 from __future__ import annotations
 
-import asyncio
-from typing import TYPE_CHECKING, TypeVar
+from functools import partial
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 if TYPE_CHECKING:
+    import asyncio
     import socket
-    from collections.abc import Callable, Coroutine, Sequence
+    from collections.abc import Callable, Sequence
 
-    Dial = Callable[["T"], Coroutine[None, None, socket.socket]]
+    from pt_bridge.net.dialling import Dialling, OnConnected
+
+    # Begins to connect by a way.
+    Dial = Callable[["T", OnConnected], Dialling]
+    # Gets a connection and its way, or the error of the last one that has failed.
+    OnReached = Callable[[socket.socket | Exception, "T"], None]
 
 T = TypeVar("T")
 
@@ -21,78 +27,96 @@ T = TypeVar("T")
 PATIENCE = 2.0
 
 
-async def first_through(
-    ways: Sequence[T],
-    dial: Dial[T],
-    on_failed: Callable[[T, Exception | None], None],
-    *,
-    patience: float = PATIENCE,
-) -> tuple[socket.socket, T]:
-    """Dial the ways in turn, and return the first connection, and its way.
+class Race(Generic[T]):
+    """Dials the ways in turn; it is a `Dialling` itself."""
 
-    Args:
-        ways: at least one; the first is tried first.
-        dial: connects by one, or raises an error.
-        on_failed: called for one that failed, with the error; None for one that was
-            silent for `patience` when another got through.
-        patience: see `PATIENCE`, in seconds.
+    __slots__ = (
+        "_dial",
+        "_loop",
+        "_on_failed",
+        "_on_reached",
+        "_patience",
+        "_running",
+        "_silent",
+        "_timer",
+        "_waiting",
+    )
 
-    Raises:
-        Exception: all have failed; the last one's error.
-    """
-    if len(ways) == 1:  # nothing to race with
-        return await dial(ways[0]), ways[0]
-    started: dict[asyncio.Task[socket.socket | Exception], T] = {}
-    winner: socket.socket | None = None
-    try:
-        async with asyncio.TaskGroup() as group:
-            waiting, silent, running = list(ways), set[T](), set(started)
-            while True:
-                if waiting:
-                    way = waiting.pop(0)
-                    task = group.create_task(_outcome(dial(way)))
-                    started[task] = way
-                    running.add(task)
-                done, running = await asyncio.wait(
-                    running,
-                    timeout=patience if waiting else None,
-                    return_when=asyncio.FIRST_COMPLETED,
-                )
-                if not done:
-                    silent.update(started[task] for task in running)
-                for task in done:
-                    got = task.result()
-                    if not isinstance(got, Exception):
-                        winner = got
-                        for each in running:
-                            each.cancel()
-                        for way in silent & {started[each] for each in running}:
-                            on_failed(way, None)
-                        return got, started[task]
-                    on_failed(started[task], got)
-                    if not (running or waiting):
-                        raise got
-    except BaseExceptionGroup as errors:
-        raise errors.exceptions[0] from None
-    finally:
-        _close_all_but(winner, list(started))
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        ways: Sequence[T],
+        dial: Dial[T],
+        on_failed: Callable[[T, Exception | None], bool],
+        on_reached: OnReached[T],
+        *,
+        patience: float = PATIENCE,
+    ) -> None:
+        """Begin with the first.
 
+        Args:
+            loop: the event loop.
+            ways: at least one; the first is tried first.
+            dial: begins to connect by one.
+            on_failed: told of one that has failed, with the error; None for one that
+                was silent for `patience` when another got through. Returns whether
+                another may do better.
+            on_reached: called once, as `OnConnected` is.
+            patience: see `PATIENCE`, in seconds.
+        """
+        self._loop = loop
+        self._waiting = list(ways)
+        self._dial = dial
+        self._on_failed = on_failed
+        self._on_reached = on_reached
+        self._patience = patience
+        # By number: two ways may be the same.
+        self._running: dict[int, tuple[T, Dialling]] = {}
+        self._silent: set[int] = set()
+        self._timer: asyncio.TimerHandle | None = None
+        self._begin_next()
 
-async def _outcome(
-    dialling: Coroutine[None, None, socket.socket],
-) -> socket.socket | Exception:
-    try:
-        return await dialling
-    except Exception as error:
-        return error
+    def cancel(self) -> None:
+        """Leave all; safe to call again."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._waiting.clear()
+        running, self._running = self._running, {}
+        for _, dialling in running.values():
+            dialling.cancel()
 
+    def _begin_next(self) -> None:
+        number, way = len(self._waiting), self._waiting.pop(0)
+        dialling = self._dial(way, partial(self._on_connected, number))
+        self._running[number] = way, dialling
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._waiting:
+            self._timer = self._loop.call_later(self._patience, self._lose_patience)
 
-def _close_all_but(
-    winner: socket.socket | None,
-    tasks: Sequence[asyncio.Task[socket.socket | Exception]],
-) -> None:
-    """Close what others have made meanwhile."""
-    for task in tasks:
-        got = None if task.cancelled() else task.result()
-        if got is not winner and got is not None and not isinstance(got, Exception):
-            got.close()
+    def _lose_patience(self) -> None:
+        self._silent.update(self._running)
+        self._begin_next()
+
+    def _on_connected(self, number: int, got: socket.socket | Exception) -> None:
+        way, _ = self._running.pop(number)
+        if not isinstance(got, Exception):
+            running = self._running
+            self.cancel()
+            for each in self._silent.intersection(running):
+                self._on_failed(running[each][0], None)
+            self._on_reached(got, way)
+            return
+        try:
+            may_go_on = self._on_failed(way, got)
+        except Exception as bug:
+            may_go_on, got = False, bug
+        if not may_go_on:
+            self.cancel()
+            self._on_reached(got, way)
+        elif self._waiting:
+            self._begin_next()
+        elif not self._running:
+            self._on_reached(got, way)

@@ -10,6 +10,7 @@ import pytest
 
 from pt_bridge.errors import ArgumentsRejected, ConnectRefused
 from pt_bridge.formats.way import Way
+from pt_bridge.net.dialling import TaskDialling, connected
 from pt_bridge.net.resolve import Resolver
 from pt_bridge.protocol.address import Address
 from pt_bridge.system.log import logger
@@ -19,6 +20,8 @@ from tests.support.tcp import pair
 if TYPE_CHECKING:
     import socket
     from collections.abc import Sequence
+
+    from pt_bridge.net.dialling import Dialling, OnConnected
 
 NAME = Address("server.example", 443)
 FIRST, SECOND = Address("192.0.2.1", 443), Address("2001:db8::1", 443)
@@ -80,9 +83,26 @@ class Server:
     async def reach(self, avoid: object = None) -> Address:
         """Reach it once; return by which address."""
         self.dialled.clear()
-        sock, self.place = await self.addresses.dial(self.dial, avoid)
-        sock.close()
+        (await self.begin(avoid)).close()
         return self.place.address
+
+    async def begin(
+        self, avoid: object = None, only: Place | None = None
+    ) -> socket.socket:
+        """Dial it once."""
+
+        def dial(place: Place, on_connected: OnConnected) -> Dialling:
+            loop = asyncio.get_running_loop()
+            return TaskDialling(loop, self.dial(place), on_connected)
+
+        def begin(on_connected: OnConnected) -> Dialling:
+            def on_reached(got: socket.socket | Exception, place: Place) -> None:
+                self.place = place
+                on_connected(got)
+
+            return self.addresses.dial(dial, on_reached, avoid, only=only)
+
+        return await connected(begin)
 
 
 async def test_the_addresses_of_a_name_are_tried_in_turn() -> None:
@@ -143,7 +163,8 @@ async def test_one_that_accepts_nothing_is_avoided(
 async def test_a_name_that_moves_takes_no_old_record_with_it() -> None:
     server = Server([FIRST, SECOND], refused=[FIRST])
     assert await server.reach() == SECOND
-    server.addresses._ways = [Way("obfs4", [], [SECOND, NAME])]
+    (second,) = (each for each in server.addresses._given if each.address == SECOND)
+    server.addresses._given = [second, second._replace(address=NAME)]
     assert await server.reach() == SECOND
     assert len(server.addresses.lines()) == 2
 
@@ -187,5 +208,28 @@ async def test_a_way_may_be_the_only_one() -> None:
     place = server.place
     server.refused = [FIRST]
     with pytest.raises(ConnectRefused):
-        await server.addresses.dial(server.dial, only=place)
+        await server.begin(only=place)
     assert await server.reach() == SECOND
+
+
+async def test_one_that_is_given_up_while_its_name_is_looked_up_is_over() -> None:
+    server = Server([NAME], hosts=[FIRST.host, SECOND.host])
+    async with asyncio.TaskGroup() as tasks:
+        dialling = tasks.create_task(server.begin())
+        await asyncio.sleep(0)
+        dialling.cancel()
+    assert server.dialled == []
+
+
+async def test_a_bug_in_a_look_up_is_told_of() -> None:
+    server = Server([NAME], hosts=[FIRST.host])
+    server.addresses._resolver = Resolver(clock=iter(()).__next__)
+    with pytest.raises(RuntimeError, match="StopIteration"):
+        await server.begin()
+
+
+async def test_an_answer_that_is_known_is_used_at_once() -> None:
+    server = Server([NAME], hosts=[FIRST.host, SECOND.host])
+    assert await server.reach() == FIRST
+    server.hosts = []
+    assert await server.reach() == FIRST

@@ -8,11 +8,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pt_bridge.errors import ConnectRefused
-from pt_bridge.ways.race import first_through
+from pt_bridge.net.dialling import TaskDialling
+from pt_bridge.ways.race import Race
 from tests.support.tcp import pair, turn_until
 
 if TYPE_CHECKING:
     import socket
+
+    from pt_bridge.net.dialling import Dialling, OnConnected
 
 AT_ONCE, NEVER = 0.001, 1000.0  # seconds
 
@@ -44,16 +47,33 @@ class Ways:
         self.made.append(first)
         return first
 
-    def on_failed(self, way: str, error: Exception | None) -> None:
+    def on_failed(self, way: str, error: Exception | None) -> bool:
+        if way.endswith("bug"):
+            raise KeyError
         self.failed.append((way, error is None))
+        return not way.endswith("for all")
 
     async def race(self, *ways: str, patience: float = NEVER) -> str:
-        sock, way = await first_through(
-            ways, self.dial, self.on_failed, patience=patience
-        )
-        assert sock.fileno() >= 0
-        sock.close()
-        assert all(each.fileno() < 0 for each in self.made)
+        loop = asyncio.get_running_loop()
+        ended: asyncio.Future[tuple[socket.socket | Exception, str]]
+        ended = loop.create_future()
+
+        def begin(way: str, on_connected: OnConnected) -> Dialling:
+            return TaskDialling(loop, self.dial(way), on_connected)
+
+        def on_reached(got: socket.socket | Exception, way: str) -> None:
+            ended.set_result((got, way))
+
+        race = Race(loop, ways, begin, self.on_failed, on_reached, patience=patience)
+        try:
+            got, way = await ended
+        finally:
+            race.cancel()
+        if isinstance(got, Exception):
+            raise got
+        assert got.fileno() >= 0
+        got.close()
+        await turn_until(lambda: all(each.fileno() < 0 for each in self.made))
         return way
 
 
@@ -73,7 +93,7 @@ async def test_the_next_begins_beside_one_that_is_silent() -> None:
     ways = Ways()
     assert await ways.race("silent", "works", patience=AT_ONCE) == "works"
     assert ways.failed == [("silent", True)]
-    assert ways.cancelled == ["silent"]
+    await turn_until(lambda: ways.cancelled == ["silent"])
 
 
 async def test_one_that_was_only_slow_may_win_yet() -> None:
@@ -84,6 +104,28 @@ async def test_one_that_was_only_slow_may_win_yet() -> None:
         ways.may_go_on.set()
     assert race.result() == "late"
     assert ways.failed == []
+
+
+async def test_the_next_begins_beside_one_that_fails_later() -> None:
+    ways = Ways()
+    async with asyncio.TaskGroup() as tasks:
+        race = tasks.create_task(ways.race("late", "fails", patience=AT_ONCE))
+        await turn_until(lambda: ways.failed)
+        ways.may_go_on.set()
+    assert race.result() == "late"
+
+
+async def test_a_failure_that_others_would_meet_as_well_ends_the_race() -> None:
+    ways = Ways()
+    with pytest.raises(ConnectRefused):
+        await ways.race("fails for all", "works")
+    assert ways.dialled == ["fails for all"]
+
+
+async def test_a_bug_ends_the_race_and_does_not_leave_it_open() -> None:
+    ways = Ways()
+    with pytest.raises(KeyError):
+        await ways.race("fails by a bug", "works")
 
 
 async def test_of_two_that_get_through_at_once_one_is_closed() -> None:
@@ -109,4 +151,5 @@ async def test_nothing_outlives_a_race_that_is_cancelled() -> None:
         race = tasks.create_task(ways.race("silent", "silent too", patience=AT_ONCE))
         await turn_until(lambda: len(ways.dialled) == 2)
         race.cancel()
+    await turn_until(lambda: len(ways.cancelled) == 2)
     assert sorted(ways.cancelled) == ["silent", "silent too"]
