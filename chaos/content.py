@@ -11,7 +11,8 @@ PERIOD = 1_000_003
 STRIDE = 7_919
 
 _CIRCLE = random.Random(0).randbytes(PERIOD)  # noqa: S311 - no secret
-_VIEW = memoryview(_CIRCLE + _CIRCLE[:CHUNK])
+_BYTES = _CIRCLE + _CIRCLE[:CHUNK]
+_VIEW = memoryview(_BYTES)
 
 
 def content(stream: int, offset: int, size: int) -> memoryview:
@@ -23,10 +24,15 @@ def content(stream: int, offset: int, size: int) -> memoryview:
         size: how many bytes it has.
     """
     assert size <= CHUNK  # else the circle would end within it
-    start = (stream * STRIDE + offset) % PERIOD
+    start = _start(stream, offset)
     return _VIEW[start : start + size]
 
 
 def is_right(data: bytes, stream: int, offset: int) -> bool:
     """Return whether this is what stands in a stream at an offset."""
-    return data == content(stream, offset, len(data))
+    # A view would be compared byte by byte, fifty times as slow.
+    return _BYTES.startswith(data, _start(stream, offset))
+
+
+def _start(stream: int, offset: int) -> int:
+    return (stream * STRIDE + offset) % PERIOD
