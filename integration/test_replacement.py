@@ -137,6 +137,7 @@ async def go_on(line: Line, programs: Programs) -> None:
         await asyncio.gather(*map(close, tunnels))
 
 
+@pytest.mark.waits
 @pytest.mark.parametrize("front", ["", ";front=yes"])
 @pytest.mark.parametrize("name", ["obfs4proxy", "lyrebird"])
 def test_a_new_pt_that_does_not_work_costs_nothing(
