@@ -375,6 +375,7 @@ def test_what_is_installed_is_found_by_the_shell_and_by_man(
         "PATH": f"{bin_folder}:/usr/bin:/bin",
         "HOME": str(tmp_path),
         "LANG": "C.UTF-8",
+        "PIP_NO_COMPILE": "1",  # nothing but time: each program is started once
     }
     shell(replace(script, {"pip install .": offline}), tmp_path, variables)
     program = bin_folder / "pt-bridge"
