@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Callable, Sequence
 
-    from pt_bridge.listen.acceptor import CallLater
     from pt_bridge.protocol.address import Address
     from pt_bridge.protocol.proxy_protocol import Header
     from pt_bridge.relay.pump import PumpMaker
@@ -55,7 +54,7 @@ class Front:
         budget: int,
         patience: float,
         pump: PumpMaker = CopyPump,
-        call_later: CallLater | None = None,
+        clock: asyncio.AbstractEventLoop | None = None,
         accepts_early: bool = True,
         on_stranger_ended: Callable[[bool], None] | None = None,
         drop_silent: Callable[[], object] | None = None,
@@ -72,7 +71,7 @@ class Front:
             patience: how long a connection may wait for a PT, in seconds; then it is
                 reset.
             pump: makes the pumps, one for each direction of a connection.
-            call_later: the clock; without it, the loop's own.
+            clock: the loop by whose time limits are watched; without it, `loop`.
             accepts_early: see `Listener`.
             on_stranger_ended: told where a client has gone whom the PT did not let in,
                 and whether it had said anything.
@@ -93,13 +92,13 @@ class Front:
             patience=patience,
             first_byte_patience=0,
             on_full=self._make_room,
-            call_later=call_later,
+            clock=clock,
             accepts_early=accepts_early,
         )
         self._hangups = Hangups(loop)
         self._context = Context(
             loop=loop,
-            call_later=call_later or loop.call_later,
+            call_later=(clock or loop).call_later,
             pump=pump,
             hangups=self._hangups,
             on_ended=self._ended,

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import socket
 from typing import TYPE_CHECKING
+
+from pt_bridge.net.sockets import is_prepared, prepare
 
 if TYPE_CHECKING:
     import asyncio
-    import socket
     from collections.abc import Callable, Sequence
     from typing import Protocol
 
@@ -50,7 +52,7 @@ class Acceptor:
         Args:
             loop: the event loop.
             socks: listening sockets, which it owns from now on.
-            on_accepted: gets each connection, and owns it.
+            on_accepted: gets each connection, prepared, and owns it.
             has_room: asked before each connection, with the socket where it may wait;
                 where it has none, it may call `pause`.
             on_shortage: gets the system's error where it cannot accept; then there is
@@ -59,9 +61,13 @@ class Acceptor:
             call_later: the clock; without it, the loop's own.
         """
         self._loop = loop
+        self._socks: dict[socket.socket, tuple[int, int, int]] = {}
         for sock in socks:
-            sock.setblocking(False)
-        self._socks = tuple(socks)
+            prepare(sock)
+            self._socks[sock] = int(sock.family), int(sock.type), sock.proto
+        # Those that pass their options on to what they accept. Linux does, but not to
+        # who called before they were set; and another system may not.
+        self._pass_on: set[socket.socket] = set()
         self._on_accepted = on_accepted
         self._has_room = has_room
         self._on_shortage = on_shortage
@@ -109,7 +115,8 @@ class Acceptor:
             if not self._has_room(listening):
                 return
             try:
-                sock, _ = listening.accept()
+                # Not `accept`, which takes as long again to name the socket's kind.
+                descriptor, _ = listening._accept()  # type: ignore[attr-defined]
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
                 if self._on_all_in is not None:
                     self._on_all_in()
@@ -119,4 +126,18 @@ class Acceptor:
                 if self._on_shortage is not None:
                     self._on_shortage(error)
                 return
-            self._on_accepted(sock)
+            sock = socket.socket(*self._socks[listening], descriptor)
+            try:
+                self._prepare(sock, listening)
+            except OSError:  # reset before we could look at it
+                sock.close()
+            else:
+                self._on_accepted(sock)
+
+    def _prepare(self, sock: socket.socket, listening: socket.socket) -> None:
+        if listening in self._pass_on:
+            sock.setblocking(False)
+            return
+        if is_prepared(sock):  # and so are all who come later
+            self._pass_on.add(listening)
+        prepare(sock)

@@ -8,13 +8,12 @@ import socket
 from typing import TYPE_CHECKING
 
 from pt_bridge.listen.acceptor import Acceptor
-from pt_bridge.net.sockets import is_dead, is_readable, prepare, reset
+from pt_bridge.net.sockets import is_dead, is_readable, reset
+from pt_bridge.net.time_limit import TimeLimit
 
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable, Sequence
-
-    from pt_bridge.listen.acceptor import CallLater
 
 # How long a connection may be silent before it is taken for one that waits for the
 # server to speak first (seconds).
@@ -45,7 +44,7 @@ class Listener:
         patience: float,
         first_byte_patience: float = FIRST_BYTE_PATIENCE,
         on_full: Callable[[], bool] | None = None,
-        call_later: CallLater | None = None,
+        clock: asyncio.AbstractEventLoop | None = None,
         accepts_early: bool = True,
     ) -> None:
         """Create a listener; entering its block starts it.
@@ -63,7 +62,7 @@ class Listener:
                 in seconds; with 0 it is due as soon as it is accepted.
             on_full: called where the budget is spent and somebody new waits; returns
                 whether it has ended a connection, and released its place.
-            call_later: the clock; without it, the loop's own.
+            clock: the loop by whose time limits are watched; without it, `loop`.
             accepts_early: whether to accept before `open` is called for the first time;
                 not where another listener has the same ports until then.
         """
@@ -73,7 +72,7 @@ class Listener:
         self._complain = complain
         self._on_full = on_full
         self._budget = budget
-        self._call_later: CallLater = call_later or loop.call_later
+        clock = clock or loop
         self._acceptor = Acceptor(
             loop,
             socks,
@@ -81,10 +80,11 @@ class Listener:
             has_room=self._has_room,
             on_shortage=self._tell_of_shortage,
             on_all_in=self._forget_complaint,
-            call_later=call_later,
+            call_later=clock.call_later,
         )
-        self._patience = patience
-        self._first_byte_patience = first_byte_patience
+        self._patience = TimeLimit(clock, patience)
+        self._first_byte_patience = TimeLimit(clock, first_byte_patience)
+        self._takes_the_silent = not first_byte_patience
         self._waiting: dict[_Waiting, None] = {}
         self._delivered = 0
         self._open = False
@@ -105,6 +105,8 @@ class Listener:
         self.stop_accepting()
         for waiting in list(self._waiting):
             waiting.drop()
+        self._patience.close()
+        self._first_byte_patience.close()
 
     def stop_accepting(self) -> None:
         """Close the ports; what is parked is delivered when it is due."""
@@ -190,12 +192,13 @@ class Listener:
             self._complain(text)
 
     def _keep_waiting(self, sock: socket.socket) -> None:
+        """Deliver one that is due already, or park it."""
         try:
-            prepare(sock)
-        except OSError:  # reset before we could look at it
+            is_due = self._open and (self._takes_the_silent or _has_spoken(sock))
+        except OSError:
             sock.close()
             return
-        if self._open and not self._first_byte_patience:
+        if is_due:
             self._delivered += 1
             self._deliver(sock)
             return
@@ -216,31 +219,27 @@ class Listener:
 class _Waiting:
     """A connection that has not been delivered yet."""
 
-    __slots__ = ("_heard", "_listener", "_sock", "_timer", "is_ready")
+    __slots__ = ("_heard", "_limit", "_listener", "_sock", "is_ready")
 
     def __init__(self, listener: Listener, sock: socket.socket) -> None:
         self._listener = listener
         self._sock = sock
         self._heard = False
-        self.is_ready = not listener._first_byte_patience
-        loop = listener._loop
-        loop.add_reader(sock.fileno(), self._look)
+        self.is_ready = listener._takes_the_silent
+        listener._loop.add_reader(sock.fileno(), self._look)
         if self.is_ready:
-            self._timer = listener._call_later(listener._patience, self.drop)
+            self._limit = listener._patience
+            self._limit.start(self, self.drop)
         else:
-            self._timer = listener._call_later(
-                listener._first_byte_patience, self._become_ready
-            )
+            self._limit = listener._first_byte_patience
+            self._limit.start(self, self._become_ready)
 
     def _look(self) -> None:
         """Something came: the first bytes, or the end."""
         try:
-            first = self._sock.recv(1, socket.MSG_PEEK)
-        except (BlockingIOError, InterruptedError):
-            return
+            if not _has_spoken(self._sock):
+                return
         except OSError:
-            first = b""
-        if not first:
             self._leave()
             self._sock.close()
             self._listener._room_was_made()
@@ -251,13 +250,14 @@ class _Waiting:
         self._become_ready()
 
     def _become_ready(self) -> None:
-        self._timer.cancel()
+        self._limit.stop(self)
         self.is_ready = True
         listener = self._listener
         if listener._open:
             self.take()
         else:
-            self._timer = listener._call_later(listener._patience, self.drop)
+            self._limit = listener._patience
+            self._limit.start(self, self.drop)
 
     def take(self) -> None:
         """Deliver the connection, unless it was reset in the meantime."""
@@ -275,7 +275,22 @@ class _Waiting:
         self._listener._room_was_made()
 
     def _leave(self) -> None:
-        self._timer.cancel()
+        self._limit.stop(self)
         if not self._heard:
             self._listener._loop.remove_reader(self._sock.fileno())
         del self._listener._waiting[self]
+
+
+def _has_spoken(sock: socket.socket) -> bool:
+    """Whether its first byte is there; nothing is read.
+
+    Raises:
+        OSError: it has hung up, or was reset.
+    """
+    try:
+        first = sock.recv(1, socket.MSG_PEEK)
+    except (BlockingIOError, InterruptedError):
+        return False
+    if not first or is_dead(sock):
+        raise ConnectionResetError
+    return True

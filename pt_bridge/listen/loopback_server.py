@@ -18,7 +18,7 @@ from pt_bridge.listen.acceptor import Acceptor
 from pt_bridge.net.handshake import HandshakeRunner
 from pt_bridge.net.loopback import leave_unpaced
 from pt_bridge.net.sock_diag import SockDiag, TcpSocket
-from pt_bridge.net.sockets import is_readable, prepare, reset
+from pt_bridge.net.sockets import is_readable, reset
 from pt_bridge.net.time_limit import TimeLimit
 from pt_bridge.protocol.address import Address
 from pt_bridge.system.log import logger
@@ -118,11 +118,6 @@ class LoopbackServer(Generic[T]):
             self._acceptor.accept()
 
     def _let_in(self, sock: socket.socket) -> None:
-        try:
-            prepare(sock)
-        except OSError:  # reset before we could look at it
-            sock.close()
-            return
         peer = self._sock_diag.peer(sock)
         if isinstance(peer, TcpSocket) and peer.inode and peer.user != self._user:
             logger.debug("! another user of this machine has called")

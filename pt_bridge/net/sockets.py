@@ -31,6 +31,16 @@ def prepare(sock: socket.socket) -> None:
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
 
 
+def is_prepared(sock: socket.socket) -> bool:
+    """Whether a connection is unbuffered and watched for a dead peer."""
+    tcp = socket.IPPROTO_TCP
+    return (
+        sock.getsockopt(tcp, socket.TCP_NODELAY) != 0
+        and sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) != 0
+        and sock.getsockopt(tcp, socket.TCP_KEEPIDLE) == KEEPALIVE_IDLE
+    )
+
+
 def reset(sock: socket.socket) -> None:
     """Close a connection so that its peer sees a reset, not an end.
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pt_bridge.listen.acceptor import PAUSE, Acceptor
+from pt_bridge.net.sockets import is_prepared
 from tests.support.clock import Clock
 from tests.support.tcp import turn_until
 
@@ -152,3 +153,28 @@ async def test_its_end_closes_the_ports() -> None:
         for address in p.addresses:
             with pytest.raises(ConnectionRefusedError):
                 socket.create_connection(address)
+
+
+async def test_what_is_accepted_is_prepared_as_its_port_is() -> None:
+    """RL-05: Linux passes that on."""
+    with ports() as p:
+        p.acceptor.accept()
+        for number in range(1, 4):
+            p.call()
+            await p.have(number)
+        assert all(is_prepared(sock) for sock in p.accepted)
+        assert not any(sock.getblocking() for sock in p.accepted)
+        assert len(p.acceptor._pass_on) == 1
+
+
+async def test_where_the_system_passes_nothing_on_each_is_prepared_by_itself() -> None:
+    """RL-05."""
+    with ports() as p:
+        for sock in p.acceptor._socks:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 0)
+        p.call(0)
+        p.call(1)
+        p.acceptor.accept()
+        await p.have(2)
+        assert all(is_prepared(sock) for sock in p.accepted)
+        assert not p.acceptor._pass_on

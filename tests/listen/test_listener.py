@@ -33,11 +33,11 @@ class Port:
         self, budget: int, first_byte_patience: float = FIRST_BYTE_PATIENCE
     ) -> None:
         sock = socket.socket(fileno=bind(LOOPBACK))
+        self.loop = asyncio.get_running_loop()
         self.clock = Clock()
         self.address = sock.getsockname()
         self.delivered: list[socket.socket] = []
         self.complaints: list[str] = []
-        self.loop = asyncio.get_running_loop()
         self.listener = Listener(
             self.loop,
             [sock],
@@ -46,7 +46,7 @@ class Port:
             budget=budget,
             patience=PATIENCE,
             first_byte_patience=first_byte_patience,
-            call_later=self.clock.call_later,
+            clock=self.clock.as_loop,
         )
         self.hosts: list[socket.socket] = []
 
@@ -111,7 +111,7 @@ async def test_a_first_byte_delivers_a_connection_with_nothing_read_of_it() -> N
 
 async def test_several_ports_are_one_listener() -> None:
     """A server on several addresses; they share the budget."""
-    clock, complaints = Clock(), list[str]()
+    complaints = list[str]()
     delivered: list[socket.socket] = []
     socks = [socket.socket(fileno=bind(LOOPBACK)) for _ in range(2)]
     addresses = [sock.getsockname() for sock in socks]
@@ -123,7 +123,6 @@ async def test_several_ports_are_one_listener() -> None:
         complaints.append,
         budget=2,
         patience=PATIENCE,
-        call_later=clock.call_later,
     )
     with contextlib.ExitStack() as stack:
         with listener:

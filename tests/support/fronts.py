@@ -96,7 +96,7 @@ class Rig:
             budget=budget,
             patience=PATIENCE,
             pump=maker.get(),
-            call_later=self.clock.call_later,
+            clock=self.clock.as_loop,
             drop_silent=self._drop_silent,
             reads_headers=reads_headers,
         )
