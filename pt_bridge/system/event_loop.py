@@ -32,6 +32,8 @@ Arguments = TypeVarTuple("Arguments")
 
 # How many descriptors are told of at once; the others have theirs right after.
 EVENTS_AT_ONCE = 256
+# After so many timers that were set the loop goes through a turn.
+MOST_TIMERS_SET = 256
 MILLISECONDS = 1000  # of a second: epoll counts no less
 IN, OUT = 0x001, 0x004  # <sys/epoll.h>
 READ, WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
@@ -48,6 +50,7 @@ class EpollSelector(selectors.BaseSelector):
         on_error: told of what a callback of ours has raised.
         has_work: whether something was scheduled meanwhile, for which the loop has to
             go through a turn.
+        until: when it does that in any case, on the clock of `time.monotonic`.
     """
 
     on_error: Callable[[Callback, BaseException], None]
@@ -62,6 +65,7 @@ class EpollSelector(selectors.BaseSelector):
         self.readers: dict[int, Callback] = {}
         self.writers: dict[int, Callback] = {}
         self.has_work = False
+        self.until = math.inf
 
     def wanted(self, descriptor: int) -> int:
         """Return what epoll is to tell of a descriptor; 0 for nothing."""
@@ -157,7 +161,7 @@ class EpollSelector(selectors.BaseSelector):
             What is ready of asyncio's own descriptors.
         """
         self.has_work = False
-        until = math.inf if timeout is None else time.monotonic() + timeout
+        self.until = math.inf if timeout is None else time.monotonic() + timeout
         while True:
             try:
                 events = self._epoll.poll(_rounded(timeout), EVENTS_AT_ONCE)
@@ -167,7 +171,7 @@ class EpollSelector(selectors.BaseSelector):
             if ready or self.has_work or not events:
                 return ready
             if timeout is not None:
-                timeout = until - time.monotonic()
+                timeout = self.until - time.monotonic()
                 if timeout <= 0:  # else who is always ready would hold up all others
                     return ready
 
@@ -211,9 +215,13 @@ class EpollSelector(selectors.BaseSelector):
 class EventLoop(asyncio.SelectorEventLoop):
     """asyncio's event loop on an `EpollSelector`."""
 
+    # The same clock, without a call between: a new tunnel asks a dozen times.
+    time = staticmethod(time.monotonic)
+
     def __init__(self) -> None:
         """Create a loop that does not run yet."""
         self._epoll = EpollSelector()
+        self._timers_set = 0
         super().__init__(self._epoll)
         # Only now: a loop for which there are no descriptors goes at once.
         self._epoll.on_error = self._on_error
@@ -295,7 +303,12 @@ class EventLoop(asyncio.SelectorEventLoop):
         context: Context | None = None,
     ) -> asyncio.TimerHandle:
         """Call back at a time of the loop's clock."""
-        self._epoll.has_work = True
+        # Else the loop goes through a turn before that, and sees it then. It has to now
+        # and then: what was cancelled it forgets in its turns alone.
+        self._timers_set += 1
+        if when < self._epoll.until or self._timers_set >= MOST_TIMERS_SET:
+            self._timers_set = 0
+            self._epoll.has_work = True
         return super().call_at(when, callback, *args, context=context)
 
     def stop(self) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pt_bridge.system import event_loop
-from pt_bridge.system.event_loop import EpollSelector, EventLoop
+from pt_bridge.system.event_loop import MOST_TIMERS_SET, EpollSelector, EventLoop
 from tests.support.tcp import closing, pair, turn_until
 
 if TYPE_CHECKING:
@@ -177,6 +177,51 @@ async def test_a_timer_is_due_while_much_is_ready() -> None:
         loop.call_later(0.01, due.set)
         await due.wait()
         loop.remove_writer(right.fileno())
+
+
+@pytest.mark.parametrize("first", [0.001, 1000.0])
+async def test_a_timer_that_is_set_while_another_is_waited_for_is_due(
+    first: float,
+) -> None:
+    """Be it the next one, or not."""
+    loop = own_loop()
+    left, right = pair()
+    due = asyncio.Event()
+
+    def set_timer() -> None:
+        loop.remove_writer(right.fileno())
+        loop.call_later(0.01, due.set)
+        loop.add_writer(left.fileno(), bool)  # and always something is ready
+
+    with closing((left, right)):
+        other = loop.call_later(first, bool)
+        loop.add_writer(right.fileno(), set_timer)
+        await due.wait()
+        loop.remove_writer(left.fileno())
+        other.cancel()
+
+
+async def test_timers_that_are_cancelled_while_much_is_ready_are_forgotten() -> None:
+    """Which a loop does in its turn: it has one now and then."""
+    loop = own_loop()
+    left, right = pair()
+    done = asyncio.Event()
+    number = 20 * MOST_TIMERS_SET
+
+    def set_timer() -> None:
+        nonlocal number
+        loop.call_later(2000.0, bool).cancel()
+        number -= 1
+        if not number:
+            done.set()
+
+    with closing((left, right)):
+        first = loop.call_later(1000.0, bool)
+        loop.add_writer(right.fileno(), set_timer)
+        await done.wait()
+        loop.remove_writer(right.fileno())
+        first.cancel()
+    assert len(loop._scheduled) <= 2 * MOST_TIMERS_SET  # type: ignore[attr-defined]
 
 
 def test_what_cannot_be_waited_for_is_an_error_at_once() -> None:
