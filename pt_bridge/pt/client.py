@@ -130,6 +130,7 @@ class PtClient(RunningPt):
         self._resolver = resolver or Resolver()
 
     async def _start(self, stack: contextlib.AsyncExitStack) -> None:
+        self._loop = asyncio.get_running_loop()
         if self._find_outer is not None:
             program = self._find_outer()
             (remote,) = self._config.remotes
@@ -178,7 +179,7 @@ class PtClient(RunningPt):
         Raises:
             ProtocolError, OSError: as with `connect_and_handshake`.
         """
-        time_limit = TimeLimit(asyncio.get_running_loop(), limit)
+        time_limit = TimeLimit(self._loop, limit)
         begin = partial(self.begin_dial, remote, limit=time_limit, arguments=arguments)
         try:
             return await connected(begin)
@@ -205,7 +206,7 @@ class PtClient(RunningPt):
         """
         transport = transport or self._transports[0]
         method = self.launch.methods[transport]
-        loop = asyncio.get_running_loop()
+        loop = self._loop
         if arguments is None:
             arguments = self._config.ways[0].encoded_arguments
         if self.outer is not None:

@@ -121,21 +121,11 @@ class Tunnels:
             on_unanswered: called if the tunnel ends without one.
             on_closed: called when the tunnel has ended.
         """
-        has_answer = False
-
-        def answered() -> None:
-            nonlocal has_answer
-            has_answer = True
-            if on_answer is not None:
-                on_answer()
-
-        def on_ended(tunnel: Tunnel) -> None:
-            self._tunnel_ended(tunnel)
-            if on_closed is not None:
-                on_closed()
-            if on_unanswered is not None and not has_answer:
-                on_unanswered()
-
+        on_ended: Callable[[Tunnel], None] = self._tunnel_ended
+        if on_answer or on_unanswered or on_closed:
+            ends = _Ends(self._tunnel_ended, on_answer, on_unanswered, on_closed)
+            on_ended = ends.on_ended
+            on_answer = None if on_answer is None else ends.on_answer
         tunnel = Tunnel(
             self._loop,
             local,
@@ -148,7 +138,7 @@ class Tunnels:
             pump=self.pump,
             first_outbound=first_outbound,
             first_inbound=first_inbound,
-            on_answer=None if on_answer is None else answered,
+            on_answer=on_answer,
         )
         self._open.add(tunnel)
         self.opened += 1
@@ -181,3 +171,35 @@ class Tunnels:
         self._outbound += tunnel.outbound
         logger.debug("x a tunnel has ended after %d bytes", tunnel.moved)
         self._on_ended()
+
+
+class _Ends:
+    """Who wants to know of a tunnel's answer and end, where somebody does."""
+
+    __slots__ = ("_on_answer", "_on_closed", "_on_ended", "_on_unanswered")
+
+    def __init__(
+        self,
+        on_ended: Callable[[Tunnel], None],
+        on_answer: Callable[[], None] | None,
+        on_unanswered: Callable[[], None] | None,
+        on_closed: Callable[[], None] | None,
+    ) -> None:
+        self._on_ended = on_ended
+        self._on_answer = on_answer
+        self._on_unanswered = on_unanswered
+        self._on_closed = on_closed
+
+    def on_answer(self) -> None:
+        """Learn that the PT's first byte has come."""
+        self._on_unanswered = None
+        if self._on_answer is not None:
+            self._on_answer()
+
+    def on_ended(self, tunnel: Tunnel) -> None:
+        """Learn that a tunnel has ended."""
+        self._on_ended(tunnel)
+        if self._on_closed is not None:
+            self._on_closed()
+        if self._on_unanswered is not None:
+            self._on_unanswered()

@@ -80,9 +80,10 @@ def is_ending(process_stat: int | None) -> bool:
     if process_stat is None:
         return False
     try:
-        fields = os.pread(process_stat, STAT_SIZE, 0).rpartition(b")")[2].split()
+        stat = os.pread(process_stat, STAT_SIZE, 0)
     except ProcessLookupError:  # reaped
         return True
+    fields = stat.rpartition(b")")[2].split(None, FLAGS_FIELD + 1)
     return fields[0] in (b"Z", b"X") or bool(int(fields[FLAGS_FIELD]) & PF_EXITING)
 
 

@@ -89,6 +89,7 @@ class ServerAddresses:
             for number, way in enumerate(ways, 1)
             for address in way.addresses
         ]
+        self._has_names = any(_is_name(each) for each in self._given)
         self._known = self._given
         self._selection = Selection()
 
@@ -194,7 +195,7 @@ class ServerAddresses:
     def _look_up_at_once(self) -> list[Place] | None:
         """Return all places, or None where a name has to be looked up first."""
         resolver = self._resolver
-        if resolver is None or all(not _is_name(each) for each in self._given):
+        if resolver is None or not self._has_names:
             return self._given
         found: list[Place] = []
         for place in self._given:

@@ -164,7 +164,8 @@ async def test_a_name_that_moves_takes_no_old_record_with_it() -> None:
     server = Server([FIRST, SECOND], refused=[FIRST])
     assert await server.reach() == SECOND
     (second,) = (each for each in server.addresses._given if each.address == SECOND)
-    server.addresses._given = [second, second._replace(address=NAME)]
+    other = Address("192.0.2.9", 443)
+    server.addresses._given = [second, second._replace(address=other)]
     assert await server.reach() == SECOND
     assert len(server.addresses.lines()) == 2
 
