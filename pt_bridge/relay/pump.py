@@ -124,14 +124,19 @@ class CopyPump:
         return data
 
     def _read(self) -> None:
-        data = self._receive(CHUNK)
+        self._copy(CHUNK)
+
+    def _copy(self, most: int) -> int:
+        """Move what the source has, at most so many bytes; return how many it had."""
+        data = self._receive(most)
         if data is None:
-            return
+            return 0
         sent = self._send(data)
         if sent is not None and sent < len(data):
             self._loop.remove_reader(self._source.fileno())
             self._rest = memoryview(data)[sent:]
             self._loop.add_writer(self._sink.fileno(), self._write)
+        return len(data)
 
     def _write(self) -> None:
         assert self._rest is not None  # else there is no writer

@@ -114,6 +114,42 @@ async def test_a_pipe_that_still_holds_bytes_is_closed() -> None:
         pool.discard(fresh)
 
 
+class CountingPool(PipePool):
+    """A pool that knows how often a pipe was asked for."""
+
+    asked = 0
+
+    def borrow(self) -> Pipe | None:
+        self.asked += 1
+        return super().borrow()
+
+
+async def test_a_message_is_copied_and_bulk_takes_a_pipe() -> None:
+    """Each costs less that way; what is bulk is seen by what comes at once."""
+    near, far = pair(), pair()
+    pool = CountingPool()
+    with closing(near, far), pool:
+        _, end = pump_between(pool, near, far)
+
+        async def carry(data: bytes) -> None:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(write(near[0], data))
+                heard = tasks.create_task(read(far[0], len(data)))
+            assert heard.result() == data
+
+        for _ in range(3):
+            await carry(b"message")
+        assert pool.asked == 0
+        await carry(noise(5_000_000))
+        assert pool.asked
+        await carry(b"the first behind it may take one, too")
+        asked = pool.asked
+        await carry(b"message")
+        assert pool.asked == asked
+        near[0].close()
+        assert await end is End.EOF
+
+
 @pytest.mark.parametrize("where", ["from the source", "to the sink"])
 async def test_where_splicing_is_refused_bytes_are_copied(where: str) -> None:
     """EINVAL at run time; nothing is lost, nor asked for again."""
