@@ -7,6 +7,7 @@ import contextlib
 import inspect
 import math
 import os
+import sys
 from typing import TYPE_CHECKING, Any
 
 import hypothesis
@@ -40,6 +41,29 @@ def pytest_configure() -> None:
     """Leave nothing running when the run is ended from outside."""
     end_like_an_interrupt()
     pass_on_no_ignored_signal()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
+    """Measure no coverage of what repeats: that takes four times as long.
+
+    What hypothesis tries is different at each run, and what is covered must not be.
+    pytest-cov's `no_cover` does nothing in xdist's workers: another measurement, whose
+    result nobody asks for, takes the place of the one that it ends.
+    """
+    trace = sys.gettrace()
+    if _is_unmeasured(item):
+        sys.settrace(None)
+    try:
+        return (yield)
+    finally:
+        sys.settrace(trace)
+
+
+def _is_unmeasured(item: pytest.Item) -> bool:
+    if item.get_closest_marker("unmeasured") is not None:
+        return True
+    return bool(hypothesis.is_hypothesis_test(getattr(item, "obj", None)))
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -65,6 +65,7 @@ def test_the_inputs_that_are_broken_are_right_before(target: Target) -> None:
             read(data)
 
 
+@pytest.mark.unmeasured
 @pytest.mark.parametrize("seed", SEEDS)
 @each_parser
 def test_only_our_own_errors_come_out(target: Target, seed: int) -> None:

@@ -257,6 +257,7 @@ def live(
     return ends
 
 
+@pytest.mark.unmeasured
 @pytest.mark.parametrize("seed", range(5))
 @pytest.mark.parametrize("often", [STEP, 5.0, 14.0, 40.0, 70.0])
 def test_an_honest_download_is_never_cut(seed: int, often: float) -> None:
@@ -266,6 +267,7 @@ def test_an_honest_download_is_never_cut(seed: int, often: float) -> None:
     assert second.is_gone is None
 
 
+@pytest.mark.unmeasured
 @pytest.mark.parametrize("seed", range(5))
 def test_two_that_have_nothing_to_say_are_never_cut(seed: int) -> None:
     first, second = live(seed, 12 * 3600.0)
@@ -273,6 +275,7 @@ def test_two_that_have_nothing_to_say_are_never_cut(seed: int) -> None:
     assert second.is_gone is None
 
 
+@pytest.mark.unmeasured
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("often", [STEP, 14.0, math.inf])
 def test_a_reader_that_pauses_for_hours_is_never_cut(seed: int, often: float) -> None:
@@ -282,6 +285,7 @@ def test_a_reader_that_pauses_for_hours_is_never_cut(seed: int, often: float) ->
     assert second.is_gone is None
 
 
+@pytest.mark.unmeasured
 @pytest.mark.parametrize("seed", range(20))
 @pytest.mark.parametrize(
     "talk", [(STEP, math.inf), (14.0, math.inf), (STEP, 3.0), (math.inf, math.inf)]
