@@ -16,6 +16,7 @@ from pt_bridge.explain import reasons
 from pt_bridge.listen.listener import Listener
 from pt_bridge.pt.client import ProxyUrl, PtClient
 from pt_bridge.pt.running_clients import RunningClients
+from pt_bridge.pt.running_pt import PtSetup
 from pt_bridge.pt.supervisor import keep_running
 from pt_bridge.status.failures import cause_of
 from pt_bridge.system import linux
@@ -81,17 +82,20 @@ class ClientSide(Bridge):
         return contextlib.nullcontext()
 
     async def _carry(self, pt: Supervisor) -> PtExited:
-        client = PtClient(
+        setup = PtSetup(
             self._config,
             self._variables,
             lambda: self._programs.find_pt(pt.transports[0]),
-            self._proxy_url,
-            limit=self._config.start_timeout,
-            transports=pt.transports,
-            resolver=self._resolver,
+            self._config.start_timeout,
             find_outer=self._programs.finds_outer,
             on_started=pt.on_started,
             on_outer_started=pt.on_outer_started,
+        )
+        client = PtClient(
+            setup,
+            self._proxy_url,
+            transports=pt.transports,
+            resolver=self._resolver,
         )
         async with client:
             where = f"{self.PORT} {self._config.local.port}"

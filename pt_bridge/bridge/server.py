@@ -25,6 +25,7 @@ from pt_bridge.options.transports import CLOSING_ON_INTERRUPT, NAMING_CLIENTS
 from pt_bridge.protocol import ext_orport
 from pt_bridge.protocol.address import Address
 from pt_bridge.protocol.frames import Cause
+from pt_bridge.pt.running_pt import PtSetup
 from pt_bridge.pt.server import PtServer
 from pt_bridge.pt.supervisor import keep_running
 from pt_bridge.session.server import SessionServer
@@ -124,20 +125,23 @@ class ServerBridge(Bridge):
         return await one_ip(self._resolver, self._config, REMOTE_HOST, remote)
 
     async def _carry(self, pt: Supervisor) -> PtExited:
-        server = PtServer(
+        setup = PtSetup(
             self._config,
             self._variables,
             self._programs.find_pt,
-            bind=self._bind,
-            orport=self._shadowsocks.address if self._tor is None else None,
-            extended=None if self._tor is None else self._tor.handed_on,
-            limit=self._config.start_timeout,
-            keys=self._keys,
-            on_accepted=self._on_accepted,
+            self._config.start_timeout,
             find_outer=self._programs.finds_outer,
             on_started=pt.on_started,
             on_outer_started=pt.on_outer_started,
             on_launch_message=self._on_launch_message,
+        )
+        server = PtServer(
+            setup,
+            bind=self._bind,
+            orport=self._shadowsocks.address if self._tor is None else None,
+            extended=None if self._tor is None else self._tor.handed_on,
+            keys=self._keys,
+            on_accepted=self._on_accepted,
         )
         async with server:
             self._announce(server)

@@ -30,6 +30,7 @@ from pt_bridge.options.transports import PROGRAMS
 from pt_bridge.plugin import program as outer_program
 from pt_bridge.plugin.outer import OuterPlugin
 from pt_bridge.pt import program
+from pt_bridge.pt.running_pt import PtSetup
 from pt_bridge.system.child_process import Command
 
 if TYPE_CHECKING:
@@ -254,11 +255,16 @@ class Checks:
         warnings = map(warning, found.passed_over)
         return [*warnings, ok(f"{via.name} listens ({found})")]
 
-    @property
-    def _finds_outer(self) -> Callable[[], FoundProgram] | None:
-        """What finds the program of the plugin outside the PT, if one is wanted."""
-        found = self._outer_program
-        return None if found is None else lambda: found
+    def _pt_setup(self) -> PtSetup:
+        """Return what the PT is started with: the programs that were found before."""
+        outer = self._outer_program
+        return PtSetup(
+            self._config,
+            self._variables,
+            lambda: self._pt,
+            self._limit(self._config.start_timeout),
+            find_outer=None if outer is None else lambda: outer,
+        )
 
     async def _version(self) -> str:
         """Ask one of those programs for its version that we know to answer."""

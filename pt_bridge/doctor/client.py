@@ -168,15 +168,8 @@ class ClientChecks(Checks):
         return [ok(f"{path} {'is there' if is_there else 'can be made'}")]
 
     async def _check_start(self) -> Sequence[CheckResult]:
-        client = PtClient(
-            self._config,
-            self._variables,
-            lambda: self._pt,
-            ProxyUrl(self._config.upstream_proxy, Resolver()),
-            limit=self._limit(self._config.start_timeout),
-            folder=self._state,
-            find_outer=self._finds_outer,
-        )
+        proxy_url = ProxyUrl(self._config.upstream_proxy, Resolver())
+        client = PtClient(self._pt_setup(), proxy_url, folder=self._state)
         self._stack.push_async_exit(self._run)
         try:
             self._client = await self._run.enter_async_context(client)

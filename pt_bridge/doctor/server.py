@@ -183,14 +183,10 @@ class ServerChecks(Checks):
         with contextlib.suppress(OSError):  # it is not there yet
             server_keys.restore(folder, server_keys.read(self._folder))
         server = PtServer(
-            self._config,
-            self._variables,
-            lambda: self._pt,
+            self._pt_setup(),
             bind=Address(LOOPBACK, 0),
             orport=Address(LOOPBACK, self._config.local.port),
-            limit=self._limit(self._config.start_timeout),
             folder=folder,
-            find_outer=self._finds_outer,
         )
         async with server:
             launch = server.launch

@@ -13,6 +13,7 @@ from pt_bridge.net.resolve import Resolver
 from pt_bridge.protocol.address import Address
 from pt_bridge.pt.client import ProxyUrl, PtClient
 from pt_bridge.pt.programs import Programs
+from pt_bridge.pt.running_pt import PtSetup
 from pt_bridge.pt.server import PtServer
 
 if TYPE_CHECKING:
@@ -36,31 +37,26 @@ async def try_start(config: Config, variables: Mapping[bytes, bytes]) -> None:
     """
     programs = Programs(config, variables)
     programs.read_owner_config()
-    limit, outer = config.start_timeout, programs.finds_outer
+    limit = config.start_timeout
+    setup = PtSetup(
+        config,
+        variables,
+        programs.find_pt,
+        limit,
+        find_outer=programs.finds_outer,
+    )
     if not config.server:
         resolver = Resolver()
         url = ProxyUrl(config.upstream_proxy, resolver, patience=limit)
-        async with PtClient(
-            config,
-            variables,
-            programs.find_pt,
-            url,
-            limit=limit,
-            resolver=resolver,
-            find_outer=outer,
-        ):
+        async with PtClient(setup, url, resolver=resolver):
             return
     operator_files.check(config)
     state_dir.persistent(config, variables)
     with temporary_dir.temporary(variables) as folder:
         async with PtServer(
-            config,
-            variables,
-            programs.find_pt,
+            setup,
             bind=Address(LOOPBACK, 0),
             orport=Address(LOOPBACK, DISCARD),
-            limit=limit,
             folder=folder,
-            find_outer=outer,
         ):
             return

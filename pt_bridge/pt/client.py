@@ -20,17 +20,12 @@ from pt_bridge.pt.running_pt import RunningPt
 if TYPE_CHECKING:
     import contextlib
     import socket
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Sequence
 
-    from pt_bridge.files.program import FoundProgram
     from pt_bridge.net.dialling import Dialling, OnConnected
-    from pt_bridge.options.config import Config
     from pt_bridge.options.upstream_proxy import Proxy
-    from pt_bridge.plugin.process import PluginProcess
     from pt_bridge.protocol.address import Address
-    from pt_bridge.protocol.pt_launch import Launch
-    from pt_bridge.pt.process import PtProcess
-    from pt_bridge.pt.program import Pt
+    from pt_bridge.pt.running_pt import PtSetup
 
 
 class ProxyUrl:
@@ -84,55 +79,32 @@ class PtClient(RunningPt):
 
     def __init__(
         self,
-        config: Config,
-        variables: Mapping[bytes, bytes],
-        find_program: Callable[[], Pt],
+        setup: PtSetup,
         proxy_url: ProxyUrl,
         *,
-        limit: float,
         transports: Sequence[str] = (),
         folder: str | None = None,
         resolver: Resolver | None = None,
-        find_outer: Callable[[], FoundProgram] | None = None,
-        on_started: Callable[[PtProcess], None] | None = None,
-        on_outer_started: Callable[[PluginProcess], None] | None = None,
-        on_launch_message: Callable[[Launch], None] | None = None,
     ) -> None:
-        """Prepare one, as with `RunningPt`.
+        """Prepare one.
 
         Args:
-            config: what the user asks for.
-            variables: our environment.
-            find_program: returns the program.
+            setup: what it is started with.
             proxy_url: the upstream proxy's.
-            limit: how long it may take to be ready, in seconds.
             transports: what it is asked for; the first way's, where not said.
             folder: its state folder, instead of the one that the user asks for.
             resolver: looks names up for PTs that take addresses only.
-            find_outer: see `RunningPt`.
-            on_started: called with its process, which is not ready yet.
-            on_outer_started: see `RunningPt`.
-            on_launch_message: see `PtProcess`.
         """
-        super().__init__(
-            config,
-            variables,
-            find_program,
-            limit=limit,
-            find_outer=find_outer,
-            on_started=on_started,
-            on_outer_started=on_outer_started,
-            on_launch_message=on_launch_message,
-        )
+        super().__init__(setup)
         self._proxy_url = proxy_url
-        self._transports = list(transports) or [config.transport]
+        self._transports = list(transports) or [setup.config.transport]
         self._folder = folder
         self._resolver = resolver or Resolver()
 
     async def _start(self, stack: contextlib.AsyncExitStack) -> None:
         self._loop = asyncio.get_running_loop()
-        if self._find_outer is not None:
-            program = self._find_outer()
+        if self._setup.find_outer is not None:
+            program = self._setup.find_outer()
             (remote,) = self._config.remotes
             await self._see_that_it_has_an_address(remote)
             await self._run_outer(stack, program, remote=remote)
@@ -155,7 +127,7 @@ class PtClient(RunningPt):
             ResolverFailed: it is not there yet; or UsageError: the name has no address.
         """
         try:
-            await self._resolver.resolve(remote, patience=self._limit)
+            await self._resolver.resolve(remote, patience=self._setup.limit)
         except OSError as error:
             text = f"the server's name cannot be resolved: {error.strerror}"
             if is_temporary(error):

@@ -10,7 +10,7 @@ What a client and a server have in common; the rest is in `pt_bridge.pt.client` 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from pt_bridge.plugin.outer import OuterPlugin
 from pt_bridge.system.started import Started
@@ -29,6 +29,32 @@ if TYPE_CHECKING:
     from pt_bridge.pt.program import Pt
 
 
+class PtSetup(NamedTuple):
+    """What a PT is started with, on either side.
+
+    Attributes:
+        config: what the user asks for.
+        variables: our environment.
+        find_program: returns the program, or raises ProgramError; asked only when all
+            that it needs is there.
+        limit: how long it may take to be ready, in seconds.
+        find_outer: returns the program of the plugin that `via=` names, or raises
+            PtBridgeError; None where there is none.
+        on_started: called with its process, which is not ready yet.
+        on_outer_started: called with the plugin's process, likewise.
+        on_launch_message: see `PtProcess`.
+    """
+
+    config: Config
+    variables: Mapping[bytes, bytes]
+    find_program: Callable[[], Pt]
+    limit: float
+    find_outer: Callable[[], FoundProgram] | None = None
+    on_started: Callable[[PtProcess], None] | None = None
+    on_outer_started: Callable[[PluginProcess], None] | None = None
+    on_launch_message: Callable[[Launch], None] | None = None
+
+
 class RunningPt(Started):
     """One PT; entering the block starts it, and waits until it is ready.
 
@@ -42,41 +68,11 @@ class RunningPt(Started):
     process: PtProcess
     outer: OuterPlugin | None = None
 
-    def __init__(
-        self,
-        config: Config,
-        variables: Mapping[bytes, bytes],
-        find_program: Callable[[], Pt],
-        *,
-        limit: float,
-        find_outer: Callable[[], FoundProgram] | None = None,
-        on_started: Callable[[PtProcess], None] | None = None,
-        on_outer_started: Callable[[PluginProcess], None] | None = None,
-        on_launch_message: Callable[[Launch], None] | None = None,
-    ) -> None:
-        """Prepare one.
-
-        Args:
-            config: what the user asks for.
-            variables: our environment.
-            find_program: returns the program, or raises ProgramError; asked only when
-                all that it needs is there.
-            limit: how long it may take to be ready, in seconds.
-            find_outer: returns the program of the plugin that `via=` names, or raises
-                PtBridgeError; None where there is none.
-            on_started: called with its process, which is not ready yet.
-            on_outer_started: called with the plugin's process, likewise.
-            on_launch_message: see `PtProcess`.
-        """
+    def __init__(self, setup: PtSetup) -> None:
+        """Prepare one."""
         super().__init__()
-        self._config = config
-        self._variables = variables
-        self._find_program = find_program
-        self._limit = limit
-        self._find_outer = find_outer
-        self._on_started = on_started
-        self._on_outer_started = on_outer_started
-        self._on_launch_message = on_launch_message
+        self._setup = setup
+        self._config, self._variables = setup.config, setup.variables
 
     async def _run(
         self,
@@ -86,17 +82,17 @@ class RunningPt(Started):
         transports: Sequence[str] = (),
     ) -> None:
         """Run it with these TOR_PT_* variables, and wait until it is ready."""
-        process = self._find_program().child(
+        process = self._setup.find_program().child(
             self._config,
             variables,
             transports=transports,
-            on_launch_message=self._on_launch_message,
+            on_launch_message=self._setup.on_launch_message,
             descriptors=descriptors,
         )
         self.process = await stack.enter_async_context(process)
-        if self._on_started is not None:
-            self._on_started(process)
-        await process.ready(self._limit)
+        if self._setup.on_started is not None:
+            self._setup.on_started(process)
+        await process.ready(self._setup.limit)
 
     async def _run_outer(
         self,
@@ -115,8 +111,8 @@ class RunningPt(Started):
             program,
             remote=remote,
             local=local,
-            limit=self._limit,
-            on_started=self._on_outer_started,
+            limit=self._setup.limit,
+            on_started=self._setup.on_outer_started,
         )
         self.outer = await stack.enter_async_context(outer)
         return outer

@@ -23,12 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
 
     from pt_bridge.files.program import FoundProgram
-    from pt_bridge.options.config import Config
-    from pt_bridge.plugin.process import PluginProcess
     from pt_bridge.protocol import ext_orport
-    from pt_bridge.protocol.pt_launch import Launch
-    from pt_bridge.pt.process import PtProcess
-    from pt_bridge.pt.program import Pt
+    from pt_bridge.pt.running_pt import PtSetup
 
     OnAccepted = Callable[[socket.socket, ext_orport.Request], None]
 
@@ -48,54 +44,31 @@ class PtServer(RunningPt):
 
     def __init__(
         self,
-        config: Config,
-        variables: Mapping[bytes, bytes],
-        find_program: Callable[[], Pt],
+        setup: PtSetup,
         *,
         bind: Address,
         orport: Address | None,
-        limit: float,
         folder: str | None = None,
         keys: Mapping[str, bytes] | None = None,
         on_accepted: OnAccepted | None = None,
         extended: tuple[Address, str] | None = None,
-        find_outer: Callable[[], FoundProgram] | None = None,
-        on_started: Callable[[PtProcess], None] | None = None,
-        on_outer_started: Callable[[PluginProcess], None] | None = None,
-        on_launch_message: Callable[[Launch], None] | None = None,
     ) -> None:
-        """Prepare one, as with `RunningPt`.
+        """Prepare one.
 
         Args:
-            config: what the user asks for.
-            variables: our environment.
-            find_program: returns the program.
+            setup: what it is started with.
             bind: where it is to listen, an IP address and a port; 0 for any. With
                 another plugin outside it, where that is to listen: the PT itself then
                 listens on loopback.
             orport: where it passes connections on to, if it knows no Extended ORPort;
                 None where it must not.
-            limit: how long it may take to be ready, in seconds.
             folder: its state folder, instead of the one that the user asks for.
             keys: those of the PT before it; what somebody has deleted is written again.
             on_accepted: see `OrPort`; without it, there is no Extended ORPort.
             extended: somebody else's Extended ORPort, and the path of the file with its
                 cookie; then there is none of ours.
-            find_outer: see `RunningPt`.
-            on_started: called with its process, which is not ready yet.
-            on_outer_started: see `RunningPt`.
-            on_launch_message: see `PtProcess`.
         """
-        super().__init__(
-            config,
-            variables,
-            find_program,
-            limit=limit,
-            find_outer=find_outer,
-            on_started=on_started,
-            on_outer_started=on_outer_started,
-            on_launch_message=on_launch_message,
-        )
+        super().__init__(setup)
         self._bind = bind
         self._orport = orport
         self._given_folder = folder
@@ -107,7 +80,8 @@ class PtServer(RunningPt):
         self._keys = keys or {}
 
     async def _start(self, stack: contextlib.AsyncExitStack) -> None:
-        program = None if self._find_outer is None else self._find_outer()
+        find_outer = self._setup.find_outer
+        program = None if find_outer is None else find_outer()
         self._make_folder()
         address, cookie = self._extended or (None, "")
         extended = self._listen(stack)
@@ -143,7 +117,9 @@ class PtServer(RunningPt):
         line = ClientLine(via, program, remote)
         local = self._own_address()
         outer = await self._run_outer(stack, program, remote=remote, local=local)
-        self.via_for_clients = await line.read(self._limit, has_ended=outer.is_ending)
+        self.via_for_clients = await line.read(
+            self._setup.limit, has_ended=outer.is_ending
+        )
 
     def _own_address(self) -> Address:
         if self.launch.address is None:

@@ -18,6 +18,7 @@ from pt_bridge.options.upstream_proxy import Proxy
 from pt_bridge.protocol.address import Address
 from pt_bridge.pt import program
 from pt_bridge.pt.client import ProxyUrl, PtClient
+from pt_bridge.pt.running_pt import PtSetup
 from tests.support.processes import DEADLINE, receive
 
 if TYPE_CHECKING:
@@ -56,14 +57,13 @@ def client_of(
     """Prepare to run the fake PT."""
     steps = ["say PROXY DONE"] if proxy is not None else []
     bench.pt.play("say VERSION 1", *steps, f"client {protocol}", "say CMETHODS DONE")
-    return PtClient(
+    setup = PtSetup(
         config(f"{whole}{options}"),
         {key.encode(): value.encode() for key, value in bench.variables.items()},
         lambda: program.find(ProgramChoice([str(bench.pt.path)]), {}),
-        ProxyUrl(proxy, Resolver()),
-        limit=DEADLINE,
-        folder=folder,
+        DEADLINE,
     )
+    return PtClient(setup, ProxyUrl(proxy, Resolver()), folder=folder)
 
 
 # -- what it is started with -----------------------------------------------------------

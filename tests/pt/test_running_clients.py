@@ -14,6 +14,7 @@ from pt_bridge.options.ss_variables import variables_from_flags
 from pt_bridge.pt import program
 from pt_bridge.pt.client import ProxyUrl, PtClient
 from pt_bridge.pt.running_clients import RunningClients
+from pt_bridge.pt.running_pt import PtSetup
 from tests.support.processes import DEADLINE
 
 if TYPE_CHECKING:
@@ -28,14 +29,13 @@ CONFIG = Config(
 
 def client_of(bench: Bench, pt: FakePt, *transports: str, steps: str = "") -> PtClient:
     pt.play("say VERSION 1", steps or "client", "say CMETHODS DONE")
-    return PtClient(
+    setup = PtSetup(
         CONFIG,
         {key.encode(): value.encode() for key, value in bench.variables.items()},
         lambda: program.find(ProgramChoice([str(pt.path)]), {}),
-        ProxyUrl(None, Resolver()),
-        limit=DEADLINE,
-        transports=transports,
+        DEADLINE,
     )
+    return PtClient(setup, ProxyUrl(None, Resolver()), transports=transports)
 
 
 async def test_each_transport_is_offered_by_one_of_them(bench: Bench) -> None:

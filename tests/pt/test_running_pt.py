@@ -13,7 +13,7 @@ from pt_bridge.options.ss_variables import variables_from_flags
 from pt_bridge.protocol import pt_environment
 from pt_bridge.protocol.pt_launch import State
 from pt_bridge.pt import program
-from pt_bridge.pt.running_pt import RunningPt
+from pt_bridge.pt.running_pt import PtSetup, RunningPt
 from tests.support.processes import CLIENT, DEADLINE
 
 if TYPE_CHECKING:
@@ -32,13 +32,14 @@ class Plain(RunningPt):
     """One that needs nothing made, and tells what happened in which order."""
 
     def __init__(self, bench: Bench, *, limit: float = DEADLINE) -> None:
-        super().__init__(
+        setup = PtSetup(
             CONFIG,
             {},
             lambda: program.find(ProgramChoice([str(bench.pt.path)]), {}),
-            limit=limit,
+            limit,
             on_started=lambda process: self.events.append(process.launch.state),
         )
+        super().__init__(setup)
         self.events: list[object] = []
 
     async def _start(self, stack: contextlib.AsyncExitStack) -> None:

@@ -17,33 +17,46 @@ from pt_bridge.options.config import Config
 from pt_bridge.options.ss_variables import variables_from_flags
 from pt_bridge.protocol.address import Address
 from pt_bridge.pt import program
+from pt_bridge.pt.running_pt import PtSetup
 from pt_bridge.pt.server import PtServer
 from tests.support.processes import DEADLINE, SERVER
 
 if TYPE_CHECKING:
     import socket
+    from collections.abc import Callable
 
     from pt_bridge.protocol.ext_orport import Request
+    from pt_bridge.pt.process import PtProcess
     from tests.support.processes import Bench
 
 LOOPBACK = "127.0.0.1"
 ORPORT = Address(LOOPBACK, 9)
 
 
-def server_of(bench: Bench, *steps: str, port: int = 0, **keywords: Any) -> PtServer:
+def server_of(
+    bench: Bench,
+    *steps: str,
+    port: int = 0,
+    on_started: Callable[[PtProcess], None] | None = None,
+    **keywords: Any,
+) -> PtServer:
     """Prepare to run the fake PT."""
     bench.pt.play(*(steps or SERVER))
     options = "server;transport=obfs4"
     given = variables_from_flags(
         local=str(ORPORT), remote=f"{LOOPBACK}:2", plugin_options=options
     )
-    return PtServer(
+    setup = PtSetup(
         Config(given),
         {key.encode(): value.encode() for key, value in bench.variables.items()},
         lambda: program.find(ProgramChoice([str(bench.pt.path)]), {}),
+        DEADLINE,
+        on_started=on_started,
+    )
+    return PtServer(
+        setup,
         bind=Address(LOOPBACK, port),
         orport=ORPORT,
-        limit=DEADLINE,
         **keywords,
     )
 
