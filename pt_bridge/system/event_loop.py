@@ -46,6 +46,7 @@ class EpollSelector(selectors.BaseSelector):
     asyncio; epoll is asked for what either wants.
 
     Attributes:
+        asked: what epoll was asked for, by descriptor.
         readers, writers: our callbacks, by descriptor.
         on_error: told of what a callback of ours has raised.
         has_work: whether something was scheduled meanwhile, for which the loop has to
@@ -62,6 +63,7 @@ class EpollSelector(selectors.BaseSelector):
         # Those that epoll was asked for since it told what is ready, by numbers which
         # may have been another's then.
         self._new: set[int] = set()
+        self.asked: dict[int, int] = {}
         self.readers: dict[int, Callback] = {}
         self.writers: dict[int, Callback] = {}
         self.has_work = False
@@ -78,27 +80,26 @@ class EpollSelector(selectors.BaseSelector):
             wanted |= OUT
         return wanted
 
-    def update(self, descriptor: int, before: int) -> None:
-        """Ask epoll for what is wanted now.
-
-        Args:
-            descriptor: of which.
-            before: what `wanted` returned before that has changed.
+    def update(self, descriptor: int) -> None:
+        """Ask epoll for what is wanted of a descriptor now.
 
         Raises:
             OSError: it cannot be waited for.
         """
-        now = self.wanted(descriptor)
-        if not before:
-            self._new.add(descriptor)
-            self._epoll.register(descriptor, now)
-        elif now and now != before:
-            self._epoll.modify(descriptor, now)
-        elif not now:
+        before, now = self.asked.get(descriptor, 0), self.wanted(descriptor)
+        if not now:
+            self.asked.pop(descriptor, None)
             try:
                 self._epoll.unregister(descriptor)
             except OSError:  # closed before
                 pass
+        elif now != before:
+            if before:
+                self._epoll.modify(descriptor, now)
+            else:
+                self._new.add(descriptor)
+                self._epoll.register(descriptor, now)
+            self.asked[descriptor] = now
 
     # What asyncio asks for.
 
@@ -120,18 +121,16 @@ class EpollSelector(selectors.BaseSelector):
     def unregister(self, fileobj: Any) -> selectors.SelectorKey:
         """Wait no more for a descriptor that is registered."""
         descriptor = self.get_key(fileobj).fd
-        before = self.wanted(descriptor)
         key = self._keys.pop(descriptor)
-        self.update(descriptor, before)
+        self.update(descriptor)
         return key
 
     def _set_key(
         self, fileobj: Any, descriptor: int, events: int, data: Any
     ) -> selectors.SelectorKey:
-        before = self.wanted(descriptor)
         key = selectors.SelectorKey(fileobj, descriptor, events, data)
         self._keys[descriptor] = key
-        self.update(descriptor, before)
+        self.update(descriptor)
         return key
 
     def get_key(self, fileobj: Any) -> selectors.SelectorKey:
@@ -148,6 +147,7 @@ class EpollSelector(selectors.BaseSelector):
         self.readers.clear()
         self.writers.clear()
         self._keys.clear()
+        self.asked.clear()
 
     def select(
         self, timeout: float | None = None
@@ -233,7 +233,7 @@ class EventLoop(asyncio.SelectorEventLoop):
         *args: *Arguments,
     ) -> None:
         """Call back whenever a descriptor can be read, or has failed."""
-        self._add(self._epoll.readers, fd, callback, args)
+        self._add(self._epoll.readers, IN, fd, callback, args)
 
     def remove_reader(self, fd: Any) -> bool:
         """Call back no more; return whether there was a reader."""
@@ -247,7 +247,7 @@ class EventLoop(asyncio.SelectorEventLoop):
         *args: *Arguments,
     ) -> None:
         """Call back whenever a descriptor can be written to, or has failed."""
-        self._add(self._epoll.writers, fd, callback, args)
+        self._add(self._epoll.writers, OUT, fd, callback, args)
 
     def remove_writer(self, fd: Any) -> bool:
         """Call back no more; return whether there was a writer."""
@@ -256,6 +256,7 @@ class EventLoop(asyncio.SelectorEventLoop):
     def _add(
         self,
         callbacks: dict[int, Callback],
+        event: int,
         fd: Any,
         callback: Callable[..., Any],
         args: tuple[Any, ...],
@@ -263,24 +264,22 @@ class EventLoop(asyncio.SelectorEventLoop):
         if self.is_closed():
             raise RuntimeError("the event loop is closed")
         descriptor = number_of(fd)
-        before = self._epoll.wanted(descriptor)
         context = contextvars.copy_context()
         if context:
             callback, args = context.run, (callback, *args)
         callbacks[descriptor] = functools.partial(callback, *args) if args else callback
-        try:
-            self._epoll.update(descriptor, before)
-        except BaseException:
-            del callbacks[descriptor]
-            raise
+        if not self._epoll.asked.get(descriptor, 0) & event:
+            try:
+                self._epoll.update(descriptor)
+            except BaseException:
+                del callbacks[descriptor]
+                raise
 
     def _remove(self, callbacks: dict[int, Callback], fd: Any) -> bool:
         descriptor = number_of(fd)
-        if descriptor not in callbacks:
+        if callbacks.pop(descriptor, None) is None:
             return False
-        before = self._epoll.wanted(descriptor)
-        del callbacks[descriptor]
-        self._epoll.update(descriptor, before)
+        self._epoll.update(descriptor)
         return True
 
     # What needs a turn of the loop.
