@@ -13,6 +13,7 @@ import threading
 from typing import TYPE_CHECKING, NamedTuple
 
 from chaos.__main__ import BEYOND, MISDEEDS_ARE_OVER
+from integration.support.endpoints import FIRST_PORT, OTHERS_PORTS
 from integration.support.programs import ROOT
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ class ChaosRuns:
         """Begin with the first seed's."""
         self._programs: dict[int, subprocess.Popen[str]] = {}
         self._said: dict[int, list[str]] = {seed: [] for seed in seeds}
+        self._first_ports = dict(zip(seeds, OTHERS_PORTS, strict=True))
         self._lock = threading.Lock()
         self._is_closed = False
         self._threads: dict[int, threading.Thread] = {}
@@ -85,7 +87,11 @@ class ChaosRuns:
                 *("--seconds", str(SECONDS), "--seed", str(seed)),
             ],
             cwd=ROOT,
-            env={**os.environ, "PYTHONUNBUFFERED": "1"},
+            env={
+                **os.environ,
+                "PYTHONUNBUFFERED": "1",
+                FIRST_PORT: str(self._first_ports[seed]),
+            },
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -27,20 +27,30 @@ if TYPE_CHECKING:
 MIB = 1024 * 1024
 CHUNK = 64 * 1024
 # Not among those that the kernel gives to connections, so nobody takes them meanwhile.
-# Where workers share the tests (pytest-xdist), each has ports of its own.
+# Where workers share the tests (pytest-xdist), each has ports of its own; and so has a
+# program of ours beside them that is given this variable, with the first of 500.
+FIRST_PORT = "FIRST_PORT_OF_TEST"
+OTHERS_PORTS = range(31_000, 32_000, 500)
 _WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
 _WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
-PORTS = range(15_000 + _WORKER, 32_000, _WORKERS)
+_FIRST = int(os.environ.get(FIRST_PORT, "0"))
+PORTS = (
+    range(_FIRST, _FIRST + OTHERS_PORTS.step)
+    if _FIRST
+    else range(15_000 + _WORKER, OTHERS_PORTS.start, _WORKERS)
+)
 
 _ports_given: set[int] = set()
+_giving = threading.Lock()
 
 
 def free_port() -> int:
     """Return a port that nothing listens on, another one each time."""
-    for port in random.SystemRandom().sample(PORTS, 200):
-        if port not in _ports_given and _is_free(port):
-            _ports_given.add(port)
-            return port
+    with _giving:
+        for port in random.SystemRandom().sample(PORTS, 200):
+            if port not in _ports_given and _is_free(port):
+                _ports_given.add(port)
+                return port
     raise AssertionError("no port is free")
 
 
