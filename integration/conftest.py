@@ -29,17 +29,24 @@ Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
 
 # Fixtures that begin something which takes minutes of waiting.
 SLOW = {"wrong_cert", "outages", "kills", "left", "tor_network", "chaos_runs"}
-# The files with tests that use them go to the same worker, and files with a minute of
-# work, which must not be the last to begin. Where a test waits for one of those, three
+# The files with tests that use them go to the same worker, with others for it to run in
+# the meantime: some three minutes in all. Where a test waits for one of those, three
 # others of these files follow: the worker is given the next file when two are left.
 SLOW_FILES = {
     "test_errors.py",
+    "test_hosts.py",
+    "test_real_systemd.py",
     "test_session_kills.py",
     "test_session_left.py",
     "test_session_outages.py",
     "test_tor.py",
 }
-LONG_FILES = {"test_chaos.py", "test_fuzz.py", "test_scrubbing.py"}
+LONG_FILES = {
+    "test_chaos.py",
+    "test_fuzz.py",
+    "test_scrubbing.py",
+    "test_session_ends.py",
+}
 # Many of their tests wait, beside each other.
 WAITING_FILES = {
     "test_doctor.py",
