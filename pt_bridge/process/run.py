@@ -112,12 +112,12 @@ def run_one(
         if config.plugin:
             await _answering_signals(make(config, sockets, True))
             return
-        succession = Standalone(TunnelSetup(wanted, make, variables, sockets))
+        tunnel = Standalone(TunnelSetup(wanted, make, variables, sockets))
         port = config.remote_port if config.socks is None else config.socks.port
         name = f"{config.transport}-{port}"
-        ask = partial(succession.figures, name)
-        async with _operated(variables, succession, config.metrics, ask, "--metrics"):
-            await _answering_signals(succession, reloadable=succession)
+        ask = partial(tunnel.figures, name)
+        async with _operated(variables, tunnel, config.metrics, ask, "--metrics"):
+            await _answering_signals(tunnel, reloadable=tunnel)
 
     names = ",".join(config.transports)
     settings = LogSettings(config.loglevel, names, config.logfile)

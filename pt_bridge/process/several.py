@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from pt_bridge.errors import ConfigError, PtBridgeError
 from pt_bridge.net import takeover
 from pt_bridge.plans.tunnels_file import overlap
-from pt_bridge.process.succession import Succession
+from pt_bridge.process.replaceable_tunnel import ReplaceableTunnel
 from pt_bridge.process.tunnel import TunnelSetup
 from pt_bridge.process.wanted import has_to_wait, listen
 from pt_bridge.system import log
@@ -36,33 +36,33 @@ class KeptTunnel:
     """A tunnel of the file, and the context in which the log calls it by its name.
 
     Attributes:
-        succession: its bridges.
+        replaceable: its bridges.
         context: where all that is done for it is to be done.
     """
 
     def __init__(
         self,
         name: str,
-        succession: Succession,
+        replaceable: ReplaceableTunnel,
         on_settled: Callable[[KeptTunnel], None],
     ) -> None:
         """Create a tunnel that does not run yet.
 
         Args:
             name: what its owner calls it.
-            succession: its bridges.
+            replaceable: its bridges.
             on_settled: called once, when it is ready or has failed.
         """
-        self.succession = succession
+        self.replaceable = replaceable
         self._name = name
         self._on_settled: Callable[[KeptTunnel], None] | None = on_settled
-        succession.on_settled = self.settle
+        replaceable.on_settled = self.settle
         self.context = contextvars.copy_context()
         self.context.run(log.TUNNEL.set, name)
 
     async def run(self) -> None:
         """Carry connections until it is told to end."""
-        await self.succession.run()
+        await self.replaceable.run()
         self.settle()
 
     def rename(self, name: str) -> None:
@@ -78,7 +78,7 @@ class KeptTunnel:
 
     def figures(self) -> list[Figures]:
         """Return what it has counted, for operators."""
-        return self.succession.figures(self._name)
+        return self.replaceable.figures(self._name)
 
 
 class Run:
@@ -124,7 +124,7 @@ class Run:
         setup = TunnelSetup(
             wanted, self._make_bridge, self._variables, sockets, is_kept=True
         )
-        return KeptTunnel(name, Succession(setup), self._on_settled)
+        return KeptTunnel(name, ReplaceableTunnel(setup), self._on_settled)
 
     async def run(self) -> None:
         """Keep all tunnels going until `stop` is called."""
@@ -144,7 +144,7 @@ class Run:
 
         Where another pt-bridge goes on else, one that has failed is one too many.
         """
-        if takeover.is_going_on() and not tunnel.succession.is_well:
+        if takeover.is_going_on() and not tunnel.replaceable.is_well:
             if not self._is_stopping:
                 logger.error("this tunnel has failed: not taking over")
                 asyncio.get_running_loop().call_soon(self.stop)
@@ -164,7 +164,7 @@ class Run:
             self._is_stopping = True
             notify(self._notify, "STOPPING=1")
         for tunnel in self._all():
-            tunnel.context.run(tunnel.succession.stop)
+            tunnel.context.run(tunnel.replaceable.stop)
         self._over.set()
 
     def interrupt(self) -> None:
@@ -174,19 +174,19 @@ class Run:
             return
         self._was_interrupted = self._is_stopping = True
         for tunnel in self._all():
-            tunnel.context.run(tunnel.succession.interrupt)
+            tunnel.context.run(tunnel.replaceable.interrupt)
         self._over.set()
 
     def all_sockets(self) -> list[socket.socket]:
         """Return where all listen."""
-        found = [tunnel.succession.sockets for tunnel in self._tunnels.values()]
+        found = [tunnel.replaceable.sockets for tunnel in self._tunnels.values()]
         return [sock for each in found for sock in each.values()]
 
     def retire(self) -> None:
         """Take nothing new, and end with the last connection."""
         self._is_stopping = True
         for tunnel in self._tunnels.values():
-            tunnel.context.run(tunnel.succession.retire)
+            tunnel.context.run(tunnel.replaceable.retire)
         self._over.set()
 
     def figures(self) -> list[Figures]:
@@ -196,12 +196,12 @@ class Run:
     def replace_pts(self) -> None:
         """Start a new PT for each tunnel (SIGUSR2)."""
         for tunnel in self._tunnels.values():
-            tunnel.context.run(tunnel.succession.replace)
+            tunnel.context.run(tunnel.replaceable.replace)
 
     def report(self) -> None:
         """Write to the log how all are (SIGUSR1)."""
         for tunnel in self._all():
-            tunnel.context.run(tunnel.succession.report)
+            tunnel.context.run(tunnel.replaceable.report)
 
     def reload(self) -> None:
         """Read the file again, and change what has changed (SIGHUP).
@@ -226,13 +226,13 @@ class Run:
         for name in gone:
             tunnel = self._tunnels.pop(name)
             self._retired.add(tunnel)
-            tunnel.context.run(tunnel.succession.retire)
+            tunnel.context.run(tunnel.replaceable.retire)
         for name, tunnel in self._tunnels.items():
-            replace = tunnel.succession.replace
+            replace = tunnel.replaceable.replace
             if name in changed:
                 tunnel.context.run(replace, changed[name], sockets[name])
             else:
-                tunnel.context.run(tunnel.succession.renew)
+                tunnel.context.run(tunnel.replaceable.renew)
         new = [name for name in wanted if name not in self._tunnels]
         for name in new:
             self._number_unsettled += 1
@@ -258,13 +258,13 @@ class Run:
         Who listens where one did that is gone is that one. So it goes on until the one
         of the new name is ready, which may never be.
         """
-        gone = {name: self._tunnels[name].succession for name in self._gone(wanted)}
+        gone = {name: self._tunnels[name].replaceable for name in self._gone(wanted)}
         renamed = {}
         for name, each in wanted.items():
             if name in self._tunnels:
                 continue
-            for before, succession in gone.items():
-                if _have_one_place(each, succession.wanted):
+            for before, replaceable in gone.items():
+                if _have_one_place(each, replaceable.wanted):
                     renamed[name] = before
                     del gone[before]
                     break
@@ -275,7 +275,7 @@ class Run:
     ) -> dict[str, Wanted]:
         """Return those that are new, or to be something else."""
         present = {
-            name: self._tunnels[renamed.get(name, name)].succession.wanted.plan
+            name: self._tunnels[renamed.get(name, name)].replaceable.wanted.plan
             for name in (*self._tunnels, *renamed)
         }
         return {
@@ -294,7 +294,7 @@ class Run:
         Raises:
             ListenError: somewhere that cannot be done.
         """
-        present = [tunnel.succession for tunnel in self._tunnels.values()]
+        present = [tunnel.replaceable for tunnel in self._tunnels.values()]
         held = {key: sock for each in present for key, sock in each.sockets.items()}
         of_pts = [address for each in present for address in each.of_pt]
         made: dict[str, Sockets | None] = {}

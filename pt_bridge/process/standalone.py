@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from pt_bridge.errors import PtBridgeError
 from pt_bridge.net import takeover
-from pt_bridge.process.succession import Succession
+from pt_bridge.process.replaceable_tunnel import ReplaceableTunnel
 from pt_bridge.system import log, signals
 from pt_bridge.system.log import logger
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pt_bridge.process.tunnel import TunnelSetup
 
 
-class Standalone(Succession):
+class Standalone(ReplaceableTunnel):
     """A tunnel that is a process of its own.
 
     Attributes:
@@ -25,7 +25,7 @@ class Standalone(Succession):
     """
 
     def __init__(self, setup: TunnelSetup) -> None:
-        """Create it without a bridge, as with `Succession`."""
+        """Create it without a bridge, as with `ReplaceableTunnel`."""
         super().__init__(setup)
         self._has_terminal = signals.has_terminal()
         self.before_reload: Callable[[], bool] = lambda: False

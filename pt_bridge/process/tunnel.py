@@ -1,7 +1,8 @@
 """One tunnel for as long as it is wanted: its bridge, started again where it fails.
 
-Beside the present bridge may be others that were replaced (`process.succession`), and
-carry what they have to its end. They outlive whatever becomes of the present one.
+Beside the present bridge may be others that were replaced
+(`process.replaceable_tunnel`), and carry what they have to its end. They outlive
+whatever becomes of the present one.
 """
 
 from __future__ import annotations

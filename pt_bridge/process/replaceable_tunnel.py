@@ -43,7 +43,7 @@ class _Next(NamedTuple):
     sockets: Sockets
 
 
-class Succession(Tunnel):
+class ReplaceableTunnel(Tunnel):
     """A tunnel that may become another one, or have another PT, at any time."""
 
     def __init__(self, setup: TunnelSetup) -> None:
