@@ -97,6 +97,8 @@ def imports(
                 yield from (f"{module}.{alias.name}" for alias in node.names)
             case ast.FunctionDef() | ast.AsyncFunctionDef() if not anywhere:
                 pass
+            case ast.expr():
+                pass  # an import is a statement, and this has none in it
             case _:
                 yield from imports(node, anywhere=anywhere, types=types)
 

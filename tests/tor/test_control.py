@@ -152,7 +152,11 @@ async def test_a_stop_waits_for_no_answer() -> None:
     assert asking.cancelled()
 
 
-@pytest.mark.parametrize("what", [b"2", b"250-x\r\n", b"650 x\r\n"])
+@pytest.mark.parametrize(
+    "what",
+    [b"2", b"250-x\r\n", b"650 " + b"x" * 1000 + b"\r\n"],
+    ids=["a line", "an answer", "events"],
+)
 async def test_one_who_says_too_much_is_heard_no_longer(what: bytes) -> None:
     """A line without an end, an answer without one, and events without one."""
     said = 0
