@@ -84,7 +84,12 @@ def _main(run: _Run) -> int:
 
 
 def _config() -> Config:
-    return Config(os.environb, may=_may, program_flags=_program_flags, bridges=_bridges)
+    return Config(
+        os.environb,
+        is_allowed=_is_allowed,
+        program_flags=_program_flags,
+        bridges=_bridges,
+    )
 
 
 def _bridges(name: str) -> Sequence[str]:
@@ -99,7 +104,7 @@ def _program_flags(config: Config, transport: str) -> Sequence[str]:
     return owner_config.wanted(config, os.environb, transport).arguments
 
 
-def _may(option: str) -> bool:
+def _is_allowed(option: str) -> bool:
     from pt_bridge.files import owner_config  # for what hardly anybody asks for
 
     return owner_config.allows(option, os.environb)

@@ -167,7 +167,7 @@ def _config(given: argparse.Namespace) -> Config:
         variables,
         plugin=False,
         flags=flags,
-        may=lambda option: owner_config.allows(option, os.environb),
+        is_allowed=lambda option: owner_config.allows(option, os.environb),
         bridges=lambda name: bridges_file.read(name, os.environb),
         program_flags=lambda config, transport: (
             owner_config.wanted(config, os.environb, transport).arguments

@@ -110,7 +110,7 @@ def _config(profile: Profile, environment: Mapping[bytes, bytes]) -> Config:
     try:
         return Config(
             {key: text.encode() for key, text in variables.items()},
-            may=lambda option: owner_config.allows(option, environment),
+            is_allowed=lambda option: owner_config.allows(option, environment),
         )
     except ConfigError as error:
         raise UsageError(f"the server's options are wrong: {error}") from None

@@ -113,7 +113,7 @@ def config_of(
         ),
         plugin=False,
         flags=request.flags,
-        may=lambda option: owner_config.allows(option, variables),
+        is_allowed=lambda option: owner_config.allows(option, variables),
         bridges=lambda name: bridges_file.read(name, variables),
         program_flags=lambda config, transport: (
             owner_config.wanted(config, variables, transport).arguments

@@ -139,7 +139,7 @@ class Config:
         *,
         plugin: bool = True,
         flags: Values | None = None,
-        may: Callable[[str], bool] = _nothing,
+        is_allowed: Callable[[str], bool] = _nothing,
         program_flags: Callable[[Config, str], Sequence[str]] = _no_flags,
         bridges: Callable[[str], Sequence[str]] = _no_bridges,
     ) -> None:
@@ -150,8 +150,8 @@ class Config:
             plugin: whether shadowsocks started us.
             flags: our own options from the command line; the owner's word comes before
                 the same options in SS_PLUGIN_OPTIONS.
-            may: tells whether the owner lets plugin options set an option as they like;
-                asked only where they do.
+            is_allowed: tells whether the owner lets plugin options set an option as
+                they like; asked only where they do.
             program_flags: returns what the owner's line puts on the command line of a
                 transport's program; asked only where an argument is missing.
             bridges: returns the bridge lines of the owner's file of a name.
@@ -174,7 +174,11 @@ class Config:
                 'no plugin options came: in config.json their key is "plugin_opts", '
                 "with a '_', and on a command line they stand behind --plugin-opts"
             )
-        given = Given(own, server=is_server, may=lambda key: key in flags or may(key))
+        given = Given(
+            own,
+            server=is_server,
+            is_allowed=lambda key: key in flags or is_allowed(key),
+        )
         if (name := option_values.bridges(own)) is not None:
             own["bridge"] = BETWEEN.join(bridges(name))
         for option in OPTIONS.values():

@@ -54,21 +54,21 @@ class Given:
         values: the text of each, None for a flag; the values of an option that may be
             repeated are joined by `BETWEEN`.
         server: whether they are a server's.
-        may: tells whether the owner lets plugin options set an option as they like.
+        is_allowed: tells whether the owner lets plugin options set one as they like.
     """
 
-    __slots__ = ("_lines", "may", "server", "values")
+    __slots__ = ("_lines", "is_allowed", "server", "values")
 
     def __init__(
         self,
         values: Values,
         *,
         server: bool = False,
-        may: Callable[[str], bool] = _nothing,
+        is_allowed: Callable[[str], bool] = _nothing,
     ) -> None:
         self.values = values
         self.server = server
-        self.may = may
+        self.is_allowed = is_allowed
         self._lines: list[BridgeLine] = []
 
     def texts(self, key: str) -> list[str]:
@@ -124,19 +124,19 @@ def seconds(values: Values, key: str) -> float | None:
     return float(value)
 
 
-def path(values: Values, key: str, may: Callable[[str], bool]) -> str | None:
+def path(values: Values, key: str, is_allowed: Callable[[str], bool]) -> str | None:
     """Return the value of an option that names a file or folder, or None without it.
 
     Args:
         values: the options.
         key: which one.
-        may: tells whether the owner allows any path. Plugin options travel in links, so
-            from them it must otherwise stay below the state directory.
+        is_allowed: tells whether the owner allows any path. Plugin options travel in
+            links, so from them it must otherwise stay below the state directory.
     """
     value = values.get(key)
     if value is None or not (value.startswith("/") or ".." in value.split("/")):
         return value
-    if not may(key):
+    if not is_allowed(key):
         raise OptionsError(
             f"{key}= in plugin options must stay below the state directory: a relative "
             f"path without '..'; for any other, {_how_to_allow(key)}"
@@ -314,25 +314,25 @@ def start_timeout(given: Given) -> float:
 def loglevel(given: Given) -> str:
     """Return the log's level, one of `LOG_LEVELS`."""
     level = choice(given.values, "loglevel", LOG_LEVELS) or DEFAULT_LOG_LEVEL
-    if level == "debug" and not given.may("loglevel"):
+    if level == "debug" and not given.is_allowed("loglevel"):
         raise owner_only("loglevel", "loglevel=debug")
     return level
 
 
 def logfile(given: Given) -> str | None:
     """Return the path of a file to log to, or None without one."""
-    return path(given.values, "logfile", given.may)
+    return path(given.values, "logfile", given.is_allowed)
 
 
 def state(given: Given) -> str | None:
     """Return the path of the PT's folder, or None for the usual one."""
-    return path(given.values, "state", given.may)
+    return path(given.values, "state", given.is_allowed)
 
 
 def unsafe_logging(given: Given) -> bool:
     """Whether addresses stay in the logs."""
     is_asked = "unsafe-logging" in given.values
-    if is_asked and not given.may("unsafe-logging"):
+    if is_asked and not given.is_allowed("unsafe-logging"):
         raise owner_only("unsafe-logging", "unsafe-logging")
     return is_asked
 

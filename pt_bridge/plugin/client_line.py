@@ -90,6 +90,6 @@ def _path(via: Via, program: FoundProgram, remote: Address) -> str:
     variables = variables_from_flags(
         local=ANY_LOCAL, remote=str(remote), plugin_options=via.options
     )
-    config = Config(variables, may=lambda _: True)
+    config = Config(variables, is_allowed=lambda _: True)
     folder, _ = state_dir.look(config, program.inherited)
     return os.path.join(folder, state_dir.CLIENT_OPTIONS)

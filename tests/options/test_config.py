@@ -816,13 +816,13 @@ def test_only_the_owner_lets_plugin_options_do_what_may_harm(
     )
     by_flag = config(flags=flag)
     environ = {**ADDRESSES, b"SS_PLUGIN_OPTIONS": f"{OBFS4};{option}".encode()}
-    by_file = Config(environ, may=lambda name: name == key)
+    by_file = Config(environ, is_allowed=lambda name: name == key)
     for asked in (by_flag, by_file):
         assert asked.loglevel == flag.get("loglevel", "info")
         assert asked.unsafe_logging is ("unsafe-logging" in flag)
         assert (asked.state, asked.logfile) == (flag.get("state"), flag.get("logfile"))
     with pytest.raises(OptionsError):
-        Config(environ, may=lambda name: name != key)
+        Config(environ, is_allowed=lambda name: name != key)
 
 
 def test_what_is_harmless_does_not_ask_the_owner() -> None:
@@ -833,7 +833,7 @@ def test_what_is_harmless_does_not_ask_the_owner() -> None:
 
     options = f"{OBFS4};loglevel=info;state=a;logfile=b/c;exec=/bin/sh"
     environ = {**ADDRESSES, b"SS_PLUGIN_OPTIONS": options.encode()}
-    assert Config(environ, may=owner).state == "a"
+    assert Config(environ, is_allowed=owner).state == "a"
 
 
 def test_a_flag_comes_before_the_same_option() -> None:
