@@ -9,6 +9,8 @@ from __future__ import annotations
 import ast
 import asyncio
 import contextlib
+import functools
+import marshal
 import os
 import re
 import select
@@ -82,6 +84,15 @@ def _wait_readable(descriptors: Sequence[int], deadline: float) -> list[int]:
     return select.select(descriptors, [], [], left)[0]
 
 
+@functools.cache
+def _compiled_fake_pt() -> str:
+    """Return a program that is the fake PT, without its compiling at each start."""
+    path = fake_pt.__file__
+    source = Path(path).read_text(encoding="utf-8")
+    code = marshal.dumps(compile(source, path, "exec", dont_inherit=True))
+    return f"import marshal\nexec(marshal.loads({code!r}))\n"
+
+
 class FakePt:
     """The fake PT under a PT's name, in a folder of its own.
 
@@ -96,10 +107,8 @@ class FakePt:
         folder.chmod(0o755)
         self.folder = folder
         self.path = folder / name
-        source = Path(fake_pt.__file__).read_text(encoding="utf-8")
-        _, _, program = source.partition("\n")
         # -S: it needs nothing from site-packages, and starts in half the time.
-        self.path.write_text(f"#!{sys.executable} -IS\n{program}", encoding="utf-8")
+        self.path.write_text(f"#!{sys.executable} -IS\n{_compiled_fake_pt()}")
         self.path.chmod(0o755)
         self.events: list[str] = []
         self._rest = b""
