@@ -187,6 +187,7 @@ def test_meek_lite_carries_what_it_is_given(
         assert read_to_end(sock) == (MIB, digest(MIB))
 
 
+@pytest.mark.waits
 @pytest.mark.parametrize("client_pt", ["snowflake-client", LYREBIRD])
 def test_snowflake_sends_its_offer_to_its_broker(
     machine: Machine, client_pt: str
