@@ -36,11 +36,11 @@ if TYPE_CHECKING:
 
 SECONDS = 60.0
 # How long everything may take beyond that: to start, to come to rest, to end (seconds).
-BEYOND = 300.0
+BEYOND = 360.0
 # How long the programs may take to come to rest (seconds): over lyrebird a stream that
 # its peer has left is noticed within two minutes, connections without a stream are kept
 # for 60 s, and the machine may be busy.
-REST_LIMIT = 210.0
+REST_LIMIT = 270.0
 REST_INTERVAL = 0.5
 # How often each kind of connection is tried after the last misdeed.
 LAST_ROUNDS = 3
