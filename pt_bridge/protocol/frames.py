@@ -171,7 +171,8 @@ def data_header(length: int) -> bytes:
 
 def data_frame(data: bytes) -> bytes:
     """Return a DATA frame with these bytes, 1 to `MAX_DATA` of them."""
-    return data_header(len(data)) + data
+    assert 0 < len(data) <= MAX_DATA
+    return HEADER.pack(DATA << 24 | len(data)) + data
 
 
 def datagram_frame(datagram: Datagram) -> bytes:

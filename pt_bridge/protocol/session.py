@@ -89,6 +89,7 @@ class Session:
         "_is_client",
         "_reset_came",
         "_reset_came_before",
+        "_takes_data",
         "carries_datagrams",
         "data_left",
         "eof_received",
@@ -105,6 +106,8 @@ class Session:
         self._is_client = is_client
         self._buffer, self._at = b"", 0  # what was kept back: from there on
         self._breach = ""
+        # Whether DATA may come, and is passed on in any pieces.
+        self._takes_data = False
         self._bye_sent = self._bye_received = False
         # Whether the RESET of this stream and of the one before has come, in time or
         # too late to matter: each has one at most. There was none before the first.
@@ -194,12 +197,21 @@ class Session:
             ProtocolError: the peer does not keep to the protocol; the connection, and
                 only it, has to end.
         """
+        # A message that is one whole frame. Measured: a third of the CPU of `_read`.
+        if (
+            self._takes_data
+            and HEADER_SIZE < len(data) <= HEADER_SIZE + MAX_DATA
+            and HEADER.unpack_from(data)[0] == DATA << 24 | len(data) - HEADER_SIZE
+            and not (self._buffer or self.data_left)
+        ):
+            return [data[HEADER_SIZE:]]
         events: list[Event] = []
         if not self._breach:
             try:
                 self._read(data, events)
             except ProtocolError as error:
                 self._breach = str(error)
+                self._takes_data = False
                 self._buffer, self._at = b"", 0
                 self.has_more = True
         if self._breach and not events:
@@ -317,6 +329,7 @@ class Session:
         if not self._is_client or self.is_accepted or self.reset_received:
             raise ProtocolError("an ACCEPT that may not come now")
         self.is_accepted = True
+        self._takes_data = not self.carries_datagrams
         return ACCEPTED
 
     def _hear_eof(self) -> Ended:
@@ -325,6 +338,7 @@ class Session:
         if self._is_client and not self.is_accepted:
             raise ProtocolError("an EOF before ACCEPT")
         self.eof_received = True
+        self._takes_data = False
         self._see_whether_it_is_over()
         return ENDED
 
@@ -332,6 +346,7 @@ class Session:
         if self.reset_received:
             raise ProtocolError("a second RESET of a stream")
         self.reset_received = self._reset_came = True
+        self._takes_data = False
         self._see_whether_it_is_over()
         return WasReset(Cause.read(payload[NUMBER.size]), payload[NUMBER.size + 1 :])
 
@@ -355,6 +370,7 @@ class Session:
         self.is_open = True
         self.is_accepted = False
         self.carries_datagrams = kind == DATAGRAMS
+        self._takes_data = not (self._is_client or self.carries_datagrams)
         self.eof_sent = self.eof_received = False
         self.reset_sent = self.reset_received = False
 

@@ -38,7 +38,12 @@ class ReaderOwner(Protocol):
 
 
 class Reader:
-    """Reads one socket, which stays its owner's, whenever that is wanted."""
+    """Reads one socket, which stays its owner's, whenever that is wanted.
+
+    Attributes:
+        expects_bulk: whether the owner is asked for how much may come in a pipe. It is
+            since a read took `READ_SIZE`, and where the owner has set it.
+    """
 
     __slots__ = (
         "_coalescing",
@@ -48,6 +53,7 @@ class Reader:
         "_pipes",
         "_size",
         "_sock",
+        "expects_bulk",
     )
 
     def __init__(
@@ -70,7 +76,7 @@ class Reader:
         self._pipes = pipes
         self._owner: ReaderOwner | None = owner
         self._coalescing: Coalescing | None = None
-        self._is_reading = False
+        self._is_reading = self.expects_bulk = False
         self._size = READ_SIZE
 
     @property
@@ -110,9 +116,9 @@ class Reader:
     def _read(self) -> None:
         owner = self._owner
         assert owner is not None  # or nothing would be read
-        most = owner.most_in_pipe()
-        if most:
-            pipe = self._pipes.borrow()
+        if self.expects_bulk:  # else a message need not wait for the answer
+            most = owner.most_in_pipe()
+            pipe = self._pipes.borrow() if most else None
             if pipe is not None and self._read_into(pipe, most, owner):
                 return
         try:
@@ -123,6 +129,7 @@ class Reader:
             owner.on_end(is_reset=True)
             return
         if data:
+            self.expects_bulk = len(data) == READ_SIZE
             owner.on_bytes(data)
             if self._size != READ_SIZE:
                 self._size = READ_SIZE
@@ -150,6 +157,7 @@ class Reader:
             self._pipes.give_back(pipe)
             owner.on_end(is_reset=False)
             return True
+        self.expects_bulk = count >= READ_SIZE
         owner.on_pipe(pipe, count)
         if self._is_reading and count >= READ_SIZE:
             if self._coalescing is None:

@@ -22,8 +22,11 @@ if TYPE_CHECKING:
 class WriterOwner(Protocol):
     """Who is told what becomes of what it sends."""
 
+    def on_blocked(self) -> None:
+        """Learn that something waits for the peer to take it: send no more for now."""
+
     def on_drained(self) -> None:
-        """Learn that the peer has taken all that it did not take at once."""
+        """Learn that the peer has taken all that had waited."""
 
     def on_failed(self, error: OSError) -> None:
         """Learn that it takes nothing any more; nothing is written then."""
@@ -133,6 +136,8 @@ class Writer:
     def _block(self) -> None:
         self.is_blocked = True
         self._loop.add_writer(self._sock.fileno(), self._go_on)
+        if self._owner is not None:
+            self._owner.on_blocked()
 
     def _go_on(self) -> None:
         try:

@@ -101,8 +101,7 @@ class SessionConnection:
         self._events: list[Event] = []
         self._writer = Writer(loop, plain, pipes, self)
         self._reader = Reader(loop, plain, pipes, self)
-        self._watch = Watch(loop, self)
-        self._limits = PeerLimits()
+        self._watch, self._limits = Watch(loop, self), PeerLimits()
         self._idle: IdlePeriod | None = None
         self._resume: asyncio.Handle | None = None
         self._is_unwritable, self._opened_at = False, 0.0
@@ -133,6 +132,11 @@ class SessionConnection:
         self._writer.send_pipe(pipe, count, header)
         return now
 
+    def on_blocked(self) -> None:
+        """Read no more of the local side: the PT is slow."""
+        if self.stream is not None:
+            self.stream.update_reading()
+
     def on_drained(self) -> None:
         """Go on reading the local side: the PT has taken what was sent."""
         if self.stream is not None:
@@ -142,8 +146,7 @@ class SessionConnection:
     def on_failed(self, _: OSError) -> None:
         """Read what is still there: what had its EOF and its bytes stands."""
         self._is_unwritable = True
-        if self.stream is not None:
-            self.stream.update_reading()
+        self.on_blocked()
 
     def get_ready(self) -> None:
         """Say what can be said before the first stream, and wait for it (client)."""
@@ -219,9 +222,8 @@ class SessionConnection:
         self.session.skip(count)
         if not self.session.data_left:
             self._reader.expect_header(HEADER_SIZE)
+        self._reader.expects_bulk = self.session.data_left >= READ_SIZE
         stream.deliver_pipe(pipe, count)
-        if stream.is_full and not self.is_closed:
-            self._reader.read(wanted=False)
 
     def on_end(self, *, is_reset: bool) -> None:
         """Close: the PT has ended the connection."""
@@ -235,12 +237,21 @@ class SessionConnection:
             logger.debug("! a session was broken: %s", error)
             self.close("the peer does not keep to the protocol")
             return
-        if self.stream is not None:
+        self._reader.expects_bulk |= self.session.data_left >= READ_SIZE
+        stream, event = self.stream, events[0] if len(events) == 1 else None
+        if stream is not None:
             now = self._loop.time()
-            is_beat = all(type(event) is Said for event in events) and bool(events)
-            self._watch.heard(now, is_beat=is_beat)
-            if not is_beat:
-                self.stream.moved_at = now
+            if type(event) is bytes and data and not self.session.has_more:
+                # The usual: DATA alone. Measured: half the CPU of `go_on`.
+                self._watch.heard(now, is_beat=False)
+                stream.moved_at = now
+                if type(stream) is Stream and stream.deliver_at_once(event):
+                    return
+            else:
+                is_beat = bool(events) and all(type(each) is Said for each in events)
+                self._watch.heard(now, is_beat=is_beat)
+                if not is_beat:
+                    stream.moved_at = now
         if events and not self.is_understood:
             self.is_understood = True
             self.owner.on_understood(self)

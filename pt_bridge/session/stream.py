@@ -46,7 +46,6 @@ class Stream(BaseStream["SessionConnection"]):
 
     __slots__ = (
         "_discarded",
-        "_is_bulk",
         "_is_discarding",
         "_local_eof",
         "_loop",
@@ -85,7 +84,7 @@ class Stream(BaseStream["SessionConnection"]):
         self.rival: Rival | None = None
         self._writer: Writer | None = None
         self._reader: Reader | None = None
-        self._is_bulk = self._is_discarding = self._local_eof = False
+        self._is_discarding = self._local_eof = False
         self._discarded = 0
 
     def take_local(self, sock: socket.socket) -> None:
@@ -145,30 +144,25 @@ class Stream(BaseStream["SessionConnection"]):
 
     def most_in_pipe(self) -> int:
         """Return how many bytes of the local side may come in a pipe now."""
-        is_bulk = self._is_bulk and self.kept is None
-        if is_bulk and self.connection is not None and self.connection.can_send:
-            return PIPE_SIZE
-        return 0
+        connection = self.connection
+        can_send = connection is not None and connection.can_send
+        return PIPE_SIZE if can_send and self.kept is None else 0
 
     def on_bytes(self, data: bytes) -> None:
         """Send what was read of the local side."""
         assert self.connection is not None
-        self._is_bulk = len(data) == READ_SIZE
         self.outbound += len(data)
         if self.kept is not None:
             self.kept += data
         self.moved_at = self.connection.send(data_frame(data))
-        if self.kept is not None or not self.connection.can_send:
+        if self.kept is not None:
             self.update_reading()
 
     def on_pipe(self, pipe: Pipe, count: int) -> None:
         """Send what the local side had for a pipe."""
         assert self.connection is not None
         self.outbound += count
-        self._is_bulk = count >= READ_SIZE
         self.moved_at = self.connection.send_pipe(pipe, count, data_header(count))
-        if not self.connection.can_send:
-            self.update_reading()
 
     def on_end(self, *, is_reset: bool) -> None:
         """Pass on that the local side has ended; a reset may have lost bytes."""
@@ -214,6 +208,19 @@ class Stream(BaseStream["SessionConnection"]):
         writer = self._writer
         return writer is not None and not self._is_discarding and not writer.is_blocked
 
+    def deliver_at_once(self, data: bytes) -> bool:
+        """Pass bytes on to the local side where nothing is in their way.
+
+        Returns:
+            Whether that was done.
+        """
+        writer = self._writer
+        if writer is None or writer.is_blocked or self._is_discarding:
+            return False
+        self.inbound += len(data)
+        writer.send(data)
+        return True
+
     def deliver(self, data: bytes) -> None:
         """Pass bytes on to the local side, or throw them away where it has gone."""
         self.inbound += len(data)
@@ -239,6 +246,11 @@ class Stream(BaseStream["SessionConnection"]):
         else:
             self._give_local_up(Cause.CUT)
         self.on_drained()
+
+    def on_blocked(self) -> None:
+        """Read no more of the PT: the local side is slow."""
+        if self.connection is not None:
+            self.connection.go_on()
 
     def on_drained(self) -> None:
         """Go on with what has come from the PT."""

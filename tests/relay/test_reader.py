@@ -114,11 +114,13 @@ def test_no_more_is_taken_in_a_pipe_than_the_owner_says() -> None:
     async def run() -> None:
         ours, theirs = pair()
         with closing(ours), closing(theirs), PipePool() as pipes:
-            taken = Taken(ours, pipes, 1000)
-            await asyncio.get_running_loop().sock_sendall(theirs, bytes(5000))
+            taken = Taken(ours, pipes, READ_SIZE)
+            data = noise(3 * READ_SIZE + 5)
+            await asyncio.get_running_loop().sock_sendall(theirs, data)
             taken.reader.read(wanted=True)
-            await turn_until(lambda: len(taken.data) == 5000)
-            assert taken.piped == 5000
+            await turn_until(lambda: len(taken.data) == len(data))
+            assert taken.data == data
+            assert taken.piped == 2 * READ_SIZE + 5  # a read that is full calls for it
             taken.reader.stop()
 
     asyncio.run(run())
@@ -137,6 +139,7 @@ class Framed(Taken):
             return
         self.header = data
         self.most = 1 << 20
+        self.reader.expects_bulk = True
         self.reader.read(wanted=self.goes_on)
 
 

@@ -36,7 +36,8 @@ class Rig:
     """A writer, and the peer of its socket.
 
     Attributes:
-        told: what its owner was told.
+        told: what its owner was told, but for how often it was blocked.
+        blocked: how often.
     """
 
     def __init__(self, pipes: PipePool) -> None:
@@ -45,7 +46,13 @@ class Rig:
         self.sock, self.peer = pair(send_buffer=20_000, receive_buffer=20_000)
         self.source, self.feed = pair()
         self.told: list[object] = []
+        self.blocked = 0
         self.writer = Writer(self.loop, self.sock, pipes, self)
+
+    def on_blocked(self) -> None:
+        """Take note of it."""
+        assert self.writer.is_blocked
+        self.blocked += 1
 
     def on_drained(self) -> None:
         """Take note of it."""
@@ -72,6 +79,7 @@ class Rig:
         data = noise(3_000_000)
         self.writer.send(data)
         assert self.writer.is_blocked
+        assert self.blocked == 1
         return data
 
 
