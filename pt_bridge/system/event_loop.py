@@ -6,6 +6,9 @@ epoll directly, and what is ready is called while the loop still polls; it goes 
 a turn only where something was scheduled, a timer is due, or asyncio itself waits for a
 descriptor. Measured: 0.8 times the CPU for a new tunnel.
 
+While messages pass, the time of the next timer is told to the kernel once
+(`linux.Alarm`), and not at each wait. Measured: 0.9 times the CPU for a message.
+
 Other than in asyncio's own loop, a callback has a context (`contextvars`) only where
 one was set, as with several tunnels (`log.TUNNEL`), and asyncio's debug mode does not
 time it.
@@ -22,19 +25,22 @@ import selectors
 import time
 from typing import TYPE_CHECKING, Any, TypeVarTuple
 
+from pt_bridge.system.linux import create_alarm
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from contextvars import Context
+
+    from pt_bridge.system.linux import Alarm
 
     Callback = Callable[[], object]
 
 Arguments = TypeVarTuple("Arguments")
 
 # How many descriptors are told of at once; the others have theirs right after.
-EVENTS_AT_ONCE = 256
+EVENTS_AT_ONCE = 64
 # After so many timers that were set the loop goes through a turn.
 MOST_TIMERS_SET = 256
-MILLISECONDS = 1000  # of a second: epoll counts no less
 IN, OUT = 0x001, 0x004  # <sys/epoll.h>
 READ, WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
 
@@ -56,8 +62,8 @@ class EpollSelector(selectors.BaseSelector):
 
     on_error: Callable[[Callback, BaseException], None]
 
-    def __init__(self) -> None:
-        """Create one that waits for nothing."""
+    def __init__(self, alarm: Callable[[], Alarm | None] = create_alarm) -> None:
+        """Create one that waits for nothing; `alarm` makes its alarm, at first need."""
         self._epoll = select.epoll()
         self._keys: dict[int, selectors.SelectorKey] = {}
         # Those that epoll was asked for since it told what is ready, by numbers which
@@ -68,6 +74,9 @@ class EpollSelector(selectors.BaseSelector):
         self.writers: dict[int, Callback] = {}
         self.has_work = False
         self.until = math.inf
+        self._make_alarm = alarm
+        self._alarm: Alarm | None = None
+        self._has_no_alarm = False
 
     def wanted(self, descriptor: int) -> int:
         """Return what epoll is to tell of a descriptor; 0 for nothing."""
@@ -144,6 +153,9 @@ class EpollSelector(selectors.BaseSelector):
     def close(self) -> None:
         """Wait for nothing any more."""
         self._epoll.close()
+        if self._alarm is not None:
+            self._alarm.close()
+            self._alarm = None
         self.readers.clear()
         self.writers.clear()
         self._keys.clear()
@@ -161,55 +173,103 @@ class EpollSelector(selectors.BaseSelector):
             What is ready of asyncio's own descriptors.
         """
         self.has_work = False
-        self.until = math.inf if timeout is None else time.monotonic() + timeout
+        self.until = until = math.inf
+        if timeout is not None:
+            self.until = until = time.monotonic() + timeout
+            if timeout and self._alarm is not None and self._alarm.rings_by(until):
+                timeout = None
+        poll, new, readers, keys = self._epoll.poll, self._new, self.readers, self._keys
         while True:
             try:
-                events = self._epoll.poll(_rounded(timeout), EVENTS_AT_ONCE)
+                events = poll(timeout, EVENTS_AT_ONCE)
             except InterruptedError:
                 return []
-            ready = self._dispatch(events)
-            if ready or self.has_work or not events:
-                return ready
-            if timeout is not None:
-                timeout = self.until - time.monotonic()
-                if timeout <= 0:  # else who is always ready would hold up all others
+            new.clear()
+            others = None
+            for event in events:
+                descriptor, what = event
+                # The usual, without another call. Measured: 0.6 times what a turn took
+                # in Python with calls for each.
+                if (
+                    what == IN
+                    and descriptor in readers
+                    and descriptor not in new
+                    and descriptor not in keys
+                ):
+                    callback = readers[descriptor]
+                    try:
+                        callback()
+                    except BaseException as error:
+                        self._on_raised(callback, error)
+                else:
+                    self._call(descriptor, what)
+                    if descriptor in keys:
+                        others = others or []
+                        others.append(event)
+            if others is not None:
+                ready = self._ready(others)
+                if ready:
                     return ready
+            if self.has_work or not events:
+                return []
+            if timeout is not None:
+                timeout = self._wait_for(until)
+                if timeout is not None and timeout <= 0:
+                    return []  # else who is always ready would hold up all others
 
-    def _dispatch(
+    def _wait_for(self, until: float) -> float | None:
+        """Return how long to wait (seconds); None for until the alarm rings."""
+        left = until - time.monotonic()
+        if left <= 0 or self._has_no_alarm:
+            return left
+        if self._alarm is None:
+            self._alarm = self._make_alarm()
+            if self._alarm is None:
+                self._has_no_alarm = True
+                return left
+            self.readers[self._alarm.fileno()] = self._on_alarm
+            self.update(self._alarm.fileno())
+        if not self._alarm.rings_by(until):
+            self._alarm.set(until)
+        return None
+
+    def _on_alarm(self) -> None:
+        """Let asyncio see what is due."""
+        assert self._alarm is not None  # it has rung
+        self._alarm.stop()
+        self.has_work = True
+
+    def _call(self, descriptor: int, event: int) -> None:
+        """Call for what is ready of a descriptor, unless it is another one by now."""
+        # Errors and hangups are for both.
+        for what, callbacks in (
+            (event & ~OUT, self.readers),
+            (event & ~IN, self.writers),
+        ):
+            callback = callbacks.get(descriptor) if what else None
+            if callback is not None and descriptor not in self._new:
+                try:
+                    callback()
+                except BaseException as error:
+                    self._on_raised(callback, error)
+
+    def _ready(
         self, events: list[tuple[int, int]]
     ) -> list[tuple[selectors.SelectorKey, int]]:
-        """Call for what is ready; return what is asyncio's."""
-        new, readers, writers, keys = self._new, self.readers, self.writers, self._keys
-        new.clear()
-        others = []
-        for descriptor, event in events:
-            if descriptor in new:  # it is another one by now
-                continue
-            # Errors and hangups are for both.
-            callback = readers.get(descriptor) if event & ~OUT else None
-            if callback is not None:
-                self._call(callback)
-            callback = writers.get(descriptor) if event & ~IN else None
-            if callback is not None and descriptor not in new:
-                self._call(callback)
-            if descriptor in keys:
-                others.append((descriptor, event))
+        """Return what is still waited for by asyncio, of what it has waited for."""
         ready = []
-        for descriptor, event in others:
-            key = keys.get(descriptor)
-            if key is not None and descriptor not in new:
+        for descriptor, event in events:
+            key = self._keys.get(descriptor)
+            if key is not None and descriptor not in self._new:
                 found = (READ if event & ~OUT else 0) | (WRITE if event & ~IN else 0)
                 if found & key.events:
                     ready.append((key, found & key.events))
         return ready
 
-    def _call(self, callback: Callback) -> None:
-        try:
-            callback()
-        except (KeyboardInterrupt, SystemExit):
-            raise
-        except BaseException as error:
-            self.on_error(callback, error)
+    def _on_raised(self, callback: Callback, error: BaseException) -> None:
+        if isinstance(error, (KeyboardInterrupt, SystemExit)):
+            raise error
+        self.on_error(callback, error)
 
 
 class EventLoop(asyncio.SelectorEventLoop):
@@ -218,9 +278,9 @@ class EventLoop(asyncio.SelectorEventLoop):
     # The same clock, without a call between: a new tunnel asks a dozen times.
     time = staticmethod(time.monotonic)
 
-    def __init__(self) -> None:
-        """Create a loop that does not run yet."""
-        self._epoll = EpollSelector()
+    def __init__(self, alarm: Callable[[], Alarm | None] = create_alarm) -> None:
+        """Create a loop that does not run yet; `alarm` as for `EpollSelector`."""
+        self._epoll = EpollSelector(alarm)
         self._timers_set = 0
         super().__init__(self._epoll)
         # Only now: a loop for which there are no descriptors goes at once.
@@ -331,10 +391,3 @@ def create() -> asyncio.AbstractEventLoop:
 def number_of(fileobj: Any) -> int:
     """Return a descriptor's number, of that itself or of what has one."""
     return fileobj if type(fileobj) is int else int(fileobj.fileno())
-
-
-def _rounded(timeout: float | None) -> float:
-    """Return a timeout as epoll wants it: not early by a part of its unit."""
-    if timeout is None:
-        return -1
-    return math.ceil(timeout * MILLISECONDS) / MILLISECONDS if timeout > 0 else 0

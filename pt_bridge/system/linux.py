@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import ctypes
+import math
 import os
 import resource
 import signal
 import sys
+import time
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -20,6 +22,9 @@ PF_EXITING = 0x4  # include/linux/sched.h
 STAT_SIZE = 4096  # more than /proc/PID/stat ever holds
 FLAGS_FIELD = 6  # of /proc/PID/stat, counted behind the name, proc(5)
 TIMEX_SIZE = 512  # more than struct timex has, adjtimex(2)
+TFD_TIMER_ABSTIME = 1  # include/uapi/linux/timerfd.h
+NANOSECONDS = 1_000_000_000  # of a second
+TOLERANCE = 0.001  # seconds: so late an alarm may ring, as whatever waits with epoll
 TIME_ERROR = 5  # include/linux/timex.h: nobody keeps the clock right
 
 
@@ -98,6 +103,64 @@ def is_clock_synchronised() -> bool | None:
     nothing_to_change = ctypes.create_string_buffer(TIMEX_SIZE)
     state = ctypes.CDLL(None, use_errno=True).adjtimex(nothing_to_change)
     return None if state < 0 else bool(state != TIME_ERROR)
+
+
+class Alarm:
+    """Makes a descriptor readable at a given time (timerfd_create(2))."""
+
+    def __init__(self) -> None:
+        """Create one that does not ring.
+
+        Raises:
+            OSError: the system has none, or is short of descriptors.
+        """
+        libc = ctypes.CDLL(None, use_errno=True)
+        try:
+            create, self._set = libc.timerfd_create, libc.timerfd_settime
+        except AttributeError as error:  # another system
+            raise OSError("no timerfd") from error
+        flags = os.O_NONBLOCK | os.O_CLOEXEC
+        self._time = (ctypes.c_long * 4)()  # struct itimerspec: no interval, the time
+        self._rings_at = math.inf
+        self._descriptor: int = create(time.CLOCK_MONOTONIC, flags)
+        # A sandbox may forbid either.
+        if self._descriptor < 0 or self._set(self._descriptor, 0, self._time, None):
+            number = ctypes.get_errno()
+            if self._descriptor >= 0:
+                self.close()
+            raise OSError(number, os.strerror(number))
+
+    def fileno(self) -> int:
+        """Return the descriptor."""
+        return self._descriptor
+
+    def rings_by(self, when: float) -> bool:
+        """Return whether it rings then, or earlier."""
+        return self._rings_at <= when + TOLERANCE
+
+    def set(self, when: float) -> None:
+        """Ring then, and at no other time; a time is in seconds of the steady clock."""
+        seconds = int(when)
+        self._time[2], self._time[3] = seconds, int((when - seconds) * NANOSECONDS)
+        self._set(self._descriptor, TFD_TIMER_ABSTIME, self._time, None)
+        self._rings_at = when
+
+    def stop(self) -> None:
+        """Ring no more: what has rung can be read until then."""
+        os.read(self._descriptor, 8)
+        self._rings_at = math.inf
+
+    def close(self) -> None:
+        """Ring never again."""
+        os.close(self._descriptor)
+
+
+def create_alarm() -> Alarm | None:
+    """Create an alarm; None where the system has none, or is short of descriptors."""
+    try:
+        return Alarm()
+    except OSError:
+        return None
 
 
 def watch_process(

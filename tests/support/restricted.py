@@ -15,15 +15,30 @@ import sys
 
 # The numbers of system calls, by machine.
 NUMBERS = {
-    "x86_64": {"memfd_create": 319, "flock": 73},
-    "aarch64": {"memfd_create": 279, "flock": 32},
+    "x86_64": {
+        "memfd_create": 319,
+        "flock": 73,
+        "timerfd_create": 283,
+        "timerfd_settime": 286,
+    },
+    "aarch64": {
+        "memfd_create": 279,
+        "flock": 32,
+        "timerfd_create": 85,
+        "timerfd_settime": 86,
+    },
 }
 PR_SET_NO_NEW_PRIVS, PR_SET_SECCOMP, SECCOMP_MODE_FILTER = 38, 22, 2  # prctl(2)
 LOAD, JUMP_IF_EQUAL, RETURN = 0x20, 0x15, 0x06  # struct sock_filter's codes
 ALLOW, REFUSE = 0x7FFF0000, 0x00050000  # linux/seccomp.h
 
 
-ERRORS = {"memfd_create": errno.EPERM, "flock": errno.ENOLCK}
+ERRORS = {
+    "memfd_create": errno.EPERM,
+    "flock": errno.ENOLCK,
+    "timerfd_create": errno.EPERM,
+    "timerfd_settime": errno.EPERM,
+}
 NO_PROC = ["unshare", "-m", "sh", "-c", 'umount -l /proc; exec "$@"', "sh"]
 
 

@@ -13,10 +13,13 @@ import pytest
 
 from pt_bridge.system import event_loop
 from pt_bridge.system.event_loop import MOST_TIMERS_SET, EpollSelector, EventLoop
+from pt_bridge.system.linux import create_alarm
 from tests.support.tcp import closing, pair, turn_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from pt_bridge.system.linux import Alarm
 
 
 def own_loop() -> EventLoop:
@@ -167,16 +170,57 @@ async def test_what_a_callback_schedules_is_done(scheduled: str) -> None:
         loop.close()
 
 
-async def test_a_timer_is_due_while_much_is_ready() -> None:
-    """Who is always ready holds up no timer that was there before."""
-    loop = own_loop()
+@pytest.mark.parametrize("alarm", [create_alarm, lambda: None])
+async def test_timers_are_due_while_much_is_ready(
+    alarm: Callable[[], Alarm | None],
+) -> None:
+    """Who is always ready holds up none, be there an alarm of the system's or none.
+
+    One that is earlier than another comes first, and one that was cancelled does not.
+    """
+    loop, due = EventLoop(alarm), list[str]()
     left, right = pair()
+
+    def first() -> None:
+        due.append("first")
+        loop.call_later(0.01, due.append, "second")
+        loop.call_later(0.02, loop.stop)
+
     with closing((left, right)):
         loop.add_writer(right.fileno(), bool)
-        due = asyncio.Event()
-        loop.call_later(0.01, due.set)
-        await due.wait()
+        loop.call_later(1000, due.append, "too late")
+        loop.call_later(0.005, due.append, "cancelled").cancel()
+        loop.call_later(0.01, first)
+        await asyncio.to_thread(loop.run_forever)
         loop.remove_writer(right.fileno())
+        loop.close()
+    assert due == ["first", "second"]
+
+
+async def test_an_alarm_that_rings_for_nothing_harms_no_timer() -> None:
+    """It was set for one that is cancelled; those behind it are due all the same."""
+    loop, due, heard = EventLoop(), list[str](), list[bytes]()
+    left, right = pair()
+    early = loop.call_later(0.01, int)
+
+    def read() -> None:
+        heard.append(right.recv(100))
+        if len(heard) < 5:
+            left.send(b"x")
+        elif len(heard) == 5:  # for the loop has waited more than once
+            early.cancel()
+            loop.call_soon(left.send, b"y")
+
+    with closing((left, right)):
+        loop.add_reader(right.fileno(), read)
+        loop.call_later(0.02, due.append, "in time")
+        loop.call_later(0.03, loop.stop)
+        left.send(b"x")
+        await asyncio.to_thread(loop.run_forever)
+        loop.remove_reader(right.fileno())
+        loop.close()
+    assert heard == [b"x"] * 5 + [b"y"]
+    assert due == ["in time"]
 
 
 @pytest.mark.parametrize("first", [0.001, 1000.0])

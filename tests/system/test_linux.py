@@ -11,23 +11,33 @@ import select
 import signal
 import subprocess
 import sys
+import time
 from typing import TYPE_CHECKING
 
 import pytest
 
 from pt_bridge.system import linux
+from tests.support import restricted
 from tests.support.processes import DEADLINE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 INTERVAL = 0.01
+FAR = 1000.0  # seconds: longer than any test
 STA_UNSYNC = 0x40  # include/linux/timex.h
 LIMITS = """
 import resource
 from pt_bridge.system import linux
 limit = linux.raise_descriptor_limit()
 print(limit, *resource.getrlimit(resource.RLIMIT_NOFILE))
+"""
+
+ALARM = """
+import os
+from pt_bridge.system import linux
+before = os.listdir("/proc/self/fd")
+print(linux.create_alarm(), os.listdir("/proc/self/fd") == before)
 """
 
 
@@ -244,3 +254,45 @@ def test_the_clock_is_kept_right_or_not_or_nobody_can_tell() -> None:
     state = ctypes.CDLL(None).adjtimex(timex)
     is_kept = None if state < 0 else not timex[5] & STA_UNSYNC
     assert linux.is_clock_synchronised() is is_kept
+
+
+def is_ringing(alarm: linux.Alarm, wait: float = 0) -> bool:
+    return bool(select.select([alarm], [], [], wait)[0])
+
+
+def test_an_alarm_rings_at_its_time_until_it_is_stopped() -> None:
+    """It may be set again at any time, and rings at the last one alone."""
+    with contextlib.closing(linux.Alarm()) as alarm:
+        assert not alarm.rings_by(time.monotonic() + FAR)
+        now = time.monotonic()
+        alarm.set(now + FAR)
+        assert not alarm.rings_by(now + FAR / 2)
+        assert alarm.rings_by(now + FAR)
+        assert not is_ringing(alarm)
+        when = now + INTERVAL
+        alarm.set(when)
+        assert is_ringing(alarm, DEADLINE)
+        assert time.monotonic() >= when
+        alarm.stop()
+        assert not is_ringing(alarm)
+        assert not alarm.rings_by(now + FAR)
+
+
+def test_an_alarm_may_be_set_to_what_is_past() -> None:
+    """It rings at once."""
+    with contextlib.closing(linux.Alarm()) as alarm:
+        alarm.set(time.monotonic() - INTERVAL)
+        assert is_ringing(alarm, DEADLINE)
+
+
+@pytest.mark.parametrize("lacking", ["timerfd_create", "timerfd_settime"])
+def test_without_an_alarm_nothing_is_left_of_the_try(lacking: str) -> None:
+    """As in a sandbox that forbids it."""
+    before = restricted.without(lacking)
+    done = subprocess.run(
+        [*before, sys.executable, "-c", ALARM],
+        capture_output=True,
+        check=True,
+        timeout=DEADLINE,
+    )
+    assert done.stdout.split() == [b"None", b"True"]
