@@ -33,7 +33,7 @@ from bench.goals import (
     OURS_PLAIN,
 )
 from bench.processes import find, running, variables
-from bench.traffic import connect
+from bench.traffic import connect, round_trips
 
 if TYPE_CHECKING:
     import subprocess
@@ -326,6 +326,8 @@ def placed(name: str, folder: Path, placement: Placement) -> Iterator[Relay]:
     ours = set(cores) if placement is Placement.FREE else {cores[-1]}
     with processes.on_cores(ours), CONTESTANTS[name](folder) as relay:
         if placement is Placement.APART and relay.pid is not None:
+            # Only once its PT runs, which would share its core with it.
+            round_trips(relay.dial, 1)
             os.sched_setaffinity(relay.pid, {cores[0]})
         yield relay
 
