@@ -257,9 +257,9 @@ class Pt:
             "umask": umask,
         }
         # A file that is there is complete.
-        with open(f"{self._path}.report.new", "w", encoding="utf-8") as file:
+        with open(f"{self._path}.report.{os.getpid()}", "w", encoding="utf-8") as file:
             file.write(repr(report))
-        os.replace(f"{self._path}.report.new", f"{self._path}.report")
+        os.replace(f"{self._path}.report.{os.getpid()}", f"{self._path}.report")
 
     def tell(self, text: str) -> None:
         """Tell the test what happened."""
