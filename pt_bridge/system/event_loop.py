@@ -63,7 +63,7 @@ class EpollSelector(selectors.BaseSelector):
     on_error: Callable[[Callback, BaseException], None]
 
     def __init__(self, alarm: Callable[[], Alarm | None] = create_alarm) -> None:
-        """Create one that waits for nothing; `alarm` makes its alarm, at first need."""
+        """Create one that waits for nothing; `alarm` makes its alarm."""
         self._epoll = select.epoll()
         self._keys: dict[int, selectors.SelectorKey] = {}
         # Those that epoll was asked for since it told what is ready, by numbers which
@@ -74,9 +74,11 @@ class EpollSelector(selectors.BaseSelector):
         self.writers: dict[int, Callback] = {}
         self.has_work = False
         self.until = math.inf
-        self._make_alarm = alarm
-        self._alarm: Alarm | None = None
-        self._has_no_alarm = False
+        # At once: a descriptor that comes later would be taken for one that is left.
+        self._alarm = alarm()
+        if self._alarm is not None:
+            self.readers[self._alarm.fileno()] = self._on_alarm
+            self.update(self._alarm.fileno())
 
     def wanted(self, descriptor: int) -> int:
         """Return what epoll is to tell of a descriptor; 0 for nothing."""
@@ -220,15 +222,8 @@ class EpollSelector(selectors.BaseSelector):
     def _wait_for(self, until: float) -> float | None:
         """Return how long to wait (seconds); None for until the alarm rings."""
         left = until - time.monotonic()
-        if left <= 0 or self._has_no_alarm:
+        if left <= 0 or self._alarm is None:
             return left
-        if self._alarm is None:
-            self._alarm = self._make_alarm()
-            if self._alarm is None:
-                self._has_no_alarm = True
-                return left
-            self.readers[self._alarm.fileno()] = self._on_alarm
-            self.update(self._alarm.fileno())
         if not self._alarm.rings_by(until):
             self._alarm.set(until)
         return None
