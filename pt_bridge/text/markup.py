@@ -12,6 +12,8 @@ ENTITY = re.compile(r"&(?:amp|quot|apos|lt|gt|nbsp|#[0-9]{1,6}|#x[0-9a-fA-F]{1,5
 TAG = re.compile(
     r"</?(?:br|p|div|li|ul|ol|pre|code|span|td|tr|a|b)(?:\s[^<>]{0,300})?/?>"
 )
+# What only a page has: the end of an element, or a line's.
+PAGE = re.compile(r"</[a-z]+>|<br\s?/?>")
 # Markdown's marks around what is shown as it is.
 FENCE = re.compile(r"^[ \t]*```.*$", re.MULTILINE)
 
@@ -22,5 +24,10 @@ def without_entities(text: str) -> str:
 
 
 def without_markup(text: str) -> str:
-    """Return the text without the tags of a web page, and without Markdown's fences."""
-    return FENCE.sub("", TAG.sub("\n", text))
+    """Return the text without the tags of a web page, and without Markdown's fences.
+
+    A tag alone, which ends nowhere, is none: a password may hold one.
+    """
+    if PAGE.search(text):
+        text = TAG.sub("\n", text)
+    return FENCE.sub("", text)

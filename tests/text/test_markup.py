@@ -28,6 +28,7 @@ def test_a_web_pages_entities_become_characters(text: str, plain: str) -> None:
         ("obfs4 <IP ADDRESS>:<PORT> <FINGERPRINT>", None),
         ("```json\n{}\n```", "\n{}\n"),
         ("a ``` b", None),
+        ('{"password": "x<b>y"}', None),
     ],
 )
 def test_tags_and_fences_go(text: str, plain: str | None) -> None:
