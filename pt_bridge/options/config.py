@@ -157,7 +157,7 @@ class Config:
             bridges: returns the bridge lines of the owner's file of a name.
 
         Raises:
-            OwnerFileError: `may`, `program_flags` or `bridges` cannot tell.
+            OwnerFileError: `is_allowed`, `program_flags` or `bridges` cannot tell.
             UsageError: an SS_* variable is wrong; it names the variable.
             OptionsError: the plugin options are wrong; it names the key.
         """

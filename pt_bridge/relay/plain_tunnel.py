@@ -330,7 +330,7 @@ class Tunnel:
         self._wait(self._close)
 
     def _wait(self, give_up: Callable[[], None], before: int | None = None) -> None:
-        """Return the tunnel up once neither peer takes anything more."""
+        """Give the tunnel up once neither peer takes anything more."""
         taken = self._taken()
         if taken == before:
             give_up()
