@@ -12,7 +12,7 @@ import contextlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NoReturn
 
-from pt_bridge.bridge.dialling import Dials
+from pt_bridge.bridge.dials import Dials
 from pt_bridge.errors import PtBridgeError
 from pt_bridge.net import takeover
 from pt_bridge.net.resolve import Resolver

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NoReturn
 from pt_bridge.bridge.announcement import announce
 from pt_bridge.bridge.base import Bridge
 from pt_bridge.bridge.clients import Clients
-from pt_bridge.bridge.dialling import one_ip
+from pt_bridge.bridge.dials import one_ip
 from pt_bridge.bridge.shadowsocks_behind import ShadowsocksBehind
 from pt_bridge.files import server_keys
 from pt_bridge.front.front import Front

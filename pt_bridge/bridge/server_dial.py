@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Callable
 
-    from pt_bridge.bridge.dialling import Dials
+    from pt_bridge.bridge.dials import Dials
     from pt_bridge.net.dialling import Dialling
     from pt_bridge.net.time_limit import TimeLimit
     from pt_bridge.pool.spares import OnDialled

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 from typing import TYPE_CHECKING
 
-from pt_bridge.bridge.dialling import one_ip
+from pt_bridge.bridge.dials import one_ip
 from pt_bridge.errors import SHORTAGES
 from pt_bridge.explain import reasons
 from pt_bridge.listen.loopback_server import HANDSHAKE_LIMIT

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from pt_bridge.bridge.base import BridgeSetup
 from pt_bridge.bridge.client import ClientBridge
-from pt_bridge.bridge.dialling import quiet_tasks
+from pt_bridge.bridge.dials import quiet_tasks
 from pt_bridge.bridge.server import ServerBridge
 from pt_bridge.bridge.socks import SocksBridge
 from pt_bridge.errors import BUG_TEXT, Bug, ConfigError, ListenError, TransportError

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pt_bridge.bridge.dialling import Dials
+from pt_bridge.bridge.dials import Dials
 from pt_bridge.bridge.server_dial import ServerDial
 from pt_bridge.errors import ConnectRefused
 from pt_bridge.net.time_limit import TimeLimit

@@ -7,7 +7,7 @@ import gc
 
 import pytest
 
-from pt_bridge.bridge.dialling import Dials, or_none, quiet_tasks
+from pt_bridge.bridge.dials import Dials, or_none, quiet_tasks
 from pt_bridge.errors import PtExited
 from tests.support.tcp import turn_until
 
