@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 
 from pt_bridge.errors import (
+    SHORTAGES,
     ArgumentsRejected,
     HungUp,
     LoginRefused,
@@ -89,6 +90,12 @@ def explain(
         return (
             "a connection failed: the PT itself refused it, and may be about to end; "
             "if that goes on, start pt-bridge again"
+        )
+    if isinstance(error, OSError) and error.errno in SHORTAGES:
+        return (
+            f"a connection failed: this machine is short of something "
+            f"({_reason(error)}); where it is open files, raise their limit "
+            f"(LimitNOFILE=)"
         )
     why = "no answer in time" if isinstance(error, TimeoutError) else str(error)
     suspects = _suspects_of(error, proxy=proxy, clock=clock)

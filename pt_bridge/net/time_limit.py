@@ -59,7 +59,6 @@ class TimeLimit:
             self._timer = None
 
     def _look(self) -> None:
-        self._timer = None
         now = self._loop.time()
         late = []
         for key, (due, _) in self._begun.items():
@@ -75,6 +74,9 @@ class TimeLimit:
             self._go_on(now)
 
     def _go_on(self, now: float) -> None:
-        if self._timer is None and self._begun:
+        # Who begins only now, for what is late, finds a timer, and so sets none that
+        # would ring later than for the first of those who are left.
+        self._timer = None
+        if self._begun:
             due, _ = next(iter(self._begun.values()))
             self._timer = self._loop.call_later(max(0.0, due - now), self._look)

@@ -6,6 +6,7 @@ import contextlib
 from typing import TYPE_CHECKING
 
 from pt_bridge.net.sock_diag import SockDiag, TcpSocket, cannot_tell
+from pt_bridge.net.sockets import is_dead
 from pt_bridge.options.transports import COPYING
 from pt_bridge.relay.pipes import MAX_PIPES, PipePool
 from pt_bridge.relay.plain_tunnel import Tunnel
@@ -145,7 +146,9 @@ class Tunnels:
         logger.debug("= a tunnel is open, of %d", len(self._open))
 
     def local_is_gone(self, local: socket.socket) -> bool:
-        """Whether the kernel knows that shadowsocks has closed a connection."""
+        """Whether the kernel knows that shadowsocks has gone, by a close or a reset."""
+        if is_dead(local):  # the kernel has forgotten its peer
+            return True
         peer = self._sock_diag.peer(local)
         has_ended = isinstance(peer, TcpSocket) and not peer.inode
         return has_ended and self._sock_diag.peer_has_closed(local) is True

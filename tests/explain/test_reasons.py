@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import socket
 
 import pytest
@@ -250,3 +251,12 @@ def test_who_uses_tor_reads_of_no_shadowsocks(error: ProtocolError | OSError) ->
     text = in_tors_words(f"{explain(error)}; {advise(error)}")
     for word in ("shadowsocks", "--remote", "client-options.txt"):
         assert word not in text
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE, errno.ENOMEM])
+def test_what_this_machine_is_short_of_is_not_laid_on_the_server(number: int) -> None:
+    text = explain(OSError(number, os.strerror(number)))
+    assert "this machine is short of something" in text
+    assert os.strerror(number).lower() in text
+    assert "LimitNOFILE=" in text
+    assert "server" not in text

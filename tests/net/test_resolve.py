@@ -52,9 +52,9 @@ def resolvers() -> list[threading.Thread]:
 @pytest.mark.parametrize("host", ["192.0.2.3", "2001:db8::3"])
 async def test_an_ip_address_is_given_back_as_it_is(host: str) -> None:
     """SV-01, SK-08: nobody is asked."""
-    address = Address(host, 443)
+    address, before = Address(host, 443), resolvers()  # another test's may go on
     assert await resolve(address) == [address]
-    assert resolvers() == []
+    assert set(resolvers()) <= set(before)
 
 
 async def test_a_name_is_resolved_with_its_port_ipv4_first() -> None:

@@ -74,6 +74,27 @@ def test_one_may_be_started_again_when_it_is_late() -> None:
     assert w.late == ["again"]
 
 
+def test_one_that_begins_when_another_is_late_makes_none_later() -> None:
+    w = Watched()
+    w.limit.start("first", lambda: w.start("again"))
+    w.clock.pass_by(1)
+    w.start("second")
+    w.clock.pass_by(9)
+    w.clock.pass_by(1)
+    assert w.late == ["second"]
+    w.clock.pass_by(9)
+    assert w.late == ["second", "again"]
+    assert w.clock.timers == 0
+
+
+def test_all_may_be_closed_when_one_is_late() -> None:
+    w = Watched()
+    w.limit.start("first", w.limit.close)
+    w.start("second")
+    w.clock.pass_by(10)
+    assert (w.late, w.clock.timers) == ([], 0)
+
+
 def test_a_bug_in_one_does_not_keep_the_others_from_being_late() -> None:
     w = Watched()
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import resource
 import socket
+from typing import TYPE_CHECKING
 
 import pytest
 
+from pt_bridge.net.sockets import reset
 from pt_bridge.options.config import Config
 from pt_bridge.relay.tunnels import Tunnels
 from tests.support.tcp import (
@@ -20,6 +22,9 @@ from tests.support.tcp import (
     turn_until,
     write,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 VARIABLES = {
     b"SS_REMOTE_HOST": b"192.0.2.1",
@@ -166,3 +171,17 @@ async def test_an_answer_is_told_of_once_and_its_lack_as_well() -> None:
         assert told == ["answer", "none"]
         counted.tunnels.cut()
         assert told == ["answer", "none"]
+
+
+@pytest.mark.parametrize("how", [socket.socket.close, reset])
+async def test_whoever_has_closed_or_reset_a_connection_is_gone(
+    how: Callable[[socket.socket], None],
+) -> None:
+    """While its server is dialled, too: it keeps no place then."""
+    local, near = both = pair()
+    with closing(both), Counted().tunnels as tunnels:
+        assert not tunnels.local_is_gone(local)
+        near.shutdown(socket.SHUT_WR)
+        assert not tunnels.local_is_gone(local)
+        how(near)
+        await turn_until(lambda: tunnels.local_is_gone(local))
