@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+from functools import partial
 from typing import TYPE_CHECKING
 
 from pt_bridge.bridge.client_side import ClientSide
@@ -69,7 +70,11 @@ class ClientBridge(ClientSide):
             on_unaccepted=self._on_unaccepted,
             on_late=self._on_late,
             pt_is_ending=self._pt_has_died,
-            carry_plain=self._carry_plain if config.session == AUTO else None,
+            carry_plain=(
+                partial(self._carry_plain, is_new=False)
+                if config.session == AUTO
+                else None
+            ),
             preconnect=Preconnect(config.preconnect),
             server_of=self._server_of,
             is_early=len(config.ways) == 1,
@@ -191,8 +196,12 @@ class ClientBridge(ClientSide):
         plain: socket.socket | None = None,
         on_answer: Callable[[], None] | None = None,
         on_unanswered: Callable[[], None] | None = None,
+        is_new: bool = True,
     ) -> None:
-        """Carry a connection without a session (`detection.CarryPlain`)."""
+        """Carry a connection without a session (`detection.CarryPlain`).
+
+        It is not new where the pool has counted it.
+        """
 
         def on_dialled(
             got: socket.socket | Exception | None, way: object = None
@@ -207,6 +216,7 @@ class ClientBridge(ClientSide):
                     first_outbound=first,
                     on_answer=on_answer,
                     on_unanswered=on_unanswered,
+                    is_new=is_new,
                 )
                 return
             if reached is not None:

@@ -93,7 +93,7 @@ class Pool(Sessions):
         self._pt_is_ending = pt_is_ending
         self._detection = None
         if carry_plain is not None:
-            how = self.place, self.forget, server_of
+            how = self.place, self._give_away, server_of
             self._detection = Detection(loop, carry_plain, *how)
         self._idle = IdleConnections()
         self._is_early = is_early
@@ -227,6 +227,11 @@ class Pool(Sessions):
     def _drop_idle(self, why: str) -> None:
         # What the PT has yet to take of its last stream must not be lost.
         self._idle.end(why, gently=self.is_open)
+
+    def _give_away(self, stream: Stream) -> None:
+        """Leave a stream to a plain tunnel, which counts its bytes."""
+        self._tries.forget(stream)
+        self.streams.discard(stream)
 
     # What streams and connections tell.
 

@@ -109,6 +109,7 @@ class Tunnels:
         on_answer: Callable[[], None] | None = None,
         on_unanswered: Callable[[], None] | None = None,
         on_closed: Callable[[], None] | None = None,
+        is_new: bool = True,
     ) -> None:
         """Relay bytes between shadowsocks and the PT; both sockets are ours now.
 
@@ -121,6 +122,7 @@ class Tunnels:
             on_answer: called once when the PT's first byte has come.
             on_unanswered: called if the tunnel ends without one.
             on_closed: called when the tunnel has ended.
+            is_new: whether nobody has counted it as opened before.
         """
         on_ended: Callable[[Tunnel], None] = self._tunnel_ended
         if on_answer or on_unanswered or on_closed:
@@ -142,7 +144,7 @@ class Tunnels:
             on_answer=on_answer,
         )
         self._open.add(tunnel)
-        self.opened += 1
+        self.opened += is_new
         logger.debug("= a tunnel is open, of %d", len(self._open))
 
     def local_is_gone(self, local: socket.socket) -> bool:

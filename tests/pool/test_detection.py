@@ -107,6 +107,8 @@ async def test_a_server_that_answers_plain_is_taken_for_one_without_a_session(
         assert log.text.count("the server speaks no session") == 1
         r.carry(b"third")
         assert len(r.plainly) == 3
+        # Plain tunnels count the bytes.
+        assert (r.client.opened, r.client.moved) == (3, 0)
         assert await read(r.plainly[2].local, 5) == b"third"
         assert [each.plain for each in r.plainly[1:]] == [
             line.client for line in r.lines[CONNECTIONS:]

@@ -173,6 +173,16 @@ async def test_an_answer_is_told_of_once_and_its_lack_as_well() -> None:
         assert told == ["answer", "none"]
 
 
+async def test_one_that_was_counted_before_is_not_counted_again() -> None:
+    """As a stream that turned out to be plain."""
+    local, plain = pair(), pair()
+    c = Counted()
+    with closing(local, plain), c.tunnels as tunnels:
+        tunnels.join(local[0], plain[0], lambda: False, is_new=False)
+        assert (tunnels.opened, len(tunnels)) == (0, 1)
+        tunnels.cut()
+
+
 @pytest.mark.parametrize("how", [socket.socket.close, reset])
 async def test_whoever_has_closed_or_reset_a_connection_is_gone(
     how: Callable[[socket.socket], None],
