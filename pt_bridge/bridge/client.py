@@ -308,9 +308,10 @@ class ClientBridge(ClientSide):
 
     def on_dial_slow(self, dial: ServerDial) -> None:
         """Log that nothing answers yet; give up if shadowsocks has closed for good."""
-        self._running.on_failed(since=SLOW)
-        clock = linux.is_clock_synchronised()
-        text = reasons.explain_silence(SLOW, proxy=self._has_proxy, clock=clock)
-        self._complain(self._silences, f"{text}{self._more_to_say}")
+        if not dial.is_known_slow:
+            self._running.on_failed(since=SLOW)
+            clock = linux.is_clock_synchronised()
+            text = reasons.explain_silence(SLOW, proxy=self._has_proxy, clock=clock)
+            self._complain(self._silences, f"{text}{self._more_to_say}")
         if dial.local is not None and self._tunnels.local_is_gone(dial.local):
             dial.cancel()

@@ -21,7 +21,7 @@ class ServerDialOwner(Protocol):
     """Who dials: a client's bridge."""
 
     def on_dial_slow(self, dial: ServerDial) -> None:
-        """Learn that nothing has answered for a while."""
+        """Learn that nothing has answered for a while, or still not."""
 
     def judge(
         self, dial: ServerDial, got: socket.socket | Exception, way: Place
@@ -35,6 +35,7 @@ class ServerDial:
     Attributes:
         local: whose it is, if anybody's.
         began: when, on the loop's clock.
+        is_known_slow: whether its owner was told before that nothing answers.
     """
 
     __slots__ = (
@@ -44,6 +45,7 @@ class ServerDial:
         "_owner",
         "_slow",
         "began",
+        "is_known_slow",
         "local",
     )
 
@@ -74,6 +76,7 @@ class ServerDial:
         self._slow = slow
         self.local = local
         self.began = began
+        self.is_known_slow = False
 
     def begin(self, dial: Callable[[OnReached], Dialling]) -> None:
         """Begin; `dial` gets whom to call back."""
@@ -112,3 +115,6 @@ class ServerDial:
 
     def _is_slow(self) -> None:
         self._owner.on_dial_slow(self)
+        self.is_known_slow = True
+        if self._on_dialled is not None:
+            self._slow.start(self, self._is_slow)

@@ -33,7 +33,8 @@ class Rig:
         self.clock = ClockedLoop(asyncio.get_running_loop())
         self.told: list[object] = []
         self.dials = Dials(lambda: self.told.append("ended"))
-        self.slow = 0
+        self.slow: list[bool] = []
+        self.gives_up_at = 0
         self.was_cancelled = False
         self.bug: Exception | None = None
         self.whom: list[OnReached] = []
@@ -64,7 +65,9 @@ class Rig:
 
     def on_dial_slow(self, dial: ServerDial) -> None:
         assert dial is self.dial
-        self.slow += 1
+        self.slow.append(dial.is_known_slow)
+        if len(self.slow) == self.gives_up_at:
+            dial.cancel()
 
     def judge(
         self, dial: ServerDial, got: socket.socket | Exception, way: Place
@@ -104,13 +107,18 @@ async def test_one_that_is_cancelled_is_as_one_whose_pt_has_died() -> None:
     assert r.was_cancelled
 
 
-async def test_its_owner_is_told_once_that_nothing_answers() -> None:
+async def test_its_owner_is_told_now_and_then_that_nothing_answers() -> None:
+    """So that it sees whether anybody still waits; it is said once."""
     r = Rig()
     r.begin()
     r.clock.pass_by(SLOW)
     r.clock.pass_by(SLOW)
-    assert (r.slow, r.told) == (1, [])
-    r.dial.cancel()
+    assert (r.slow, r.told) == ([False, True], [])
+    r.gives_up_at = 3
+    for _ in range(3):
+        r.clock.pass_by(SLOW)
+    assert r.slow == [False, True, True]
+    assert r.told == [(None, None), "ended"]
 
 
 async def test_one_that_has_ended_is_not_slow() -> None:
@@ -118,7 +126,7 @@ async def test_one_that_has_ended_is_not_slow() -> None:
     r.begin()
     r.dial.cancel()
     r.clock.pass_by(SLOW)
-    assert r.slow == 0
+    assert not r.slow
 
 
 @pytest.mark.parametrize("at_once", [True, False])
