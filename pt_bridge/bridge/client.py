@@ -131,6 +131,11 @@ class ClientBridge(ClientSide):
         self._pool.suspend()
         super()._pt_has_gone()
 
+    def _cut(self) -> None:
+        super()._cut()
+        self._dial_limit.close()
+        self._slow.close()
+
     def _number_waiting(self) -> int:
         return super()._number_waiting() + self._pool.number_waiting
 

@@ -9,16 +9,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 from pt_bridge.relay.coalescing import Coalescing
-from pt_bridge.relay.splice import REFUSED, fill_from
+from pt_bridge.relay.splice import READ_SIZE, REFUSED, fill_from
 
 if TYPE_CHECKING:
     import asyncio
     import socket
 
     from pt_bridge.relay.pipes import Pipe, PipePool
-
-# What is read at once where bytes are copied; a read that fills it calls for splice.
-READ_SIZE = 16 * 1024
 
 
 class ReaderOwner(Protocol):

@@ -24,7 +24,8 @@ from pt_bridge.protocol.frames import (
 )
 from pt_bridge.protocol.session import Session
 from pt_bridge.relay.pipes import PIPE_SIZE
-from pt_bridge.relay.reader import READ_SIZE, Reader
+from pt_bridge.relay.reader import Reader
+from pt_bridge.relay.splice import READ_SIZE
 from pt_bridge.relay.writer import Writer
 from pt_bridge.session.idle_period import IdlePeriod
 from pt_bridge.session.peer_limits import PeerLimits
@@ -91,11 +92,10 @@ class SessionConnection:
         The owner is told of what happens.
         """
         self._loop, self._plain, self.owner = loop, plain, owner
-        self.is_client = is_client
+        self.is_client, self.is_fresh = is_client, True
         self.session = Session(is_client=is_client)
         self.stream: Carried | None = None
         self.way: object = None
-        self.is_fresh = True
         self.is_understood = self.is_closed = False
         self._preface = PREFACE if is_client else b""
         self._events: list[Event] = []

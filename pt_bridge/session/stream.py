@@ -15,7 +15,8 @@ from pt_bridge.net.sockets import half_close, read_now, reset
 from pt_bridge.protocol.frames import TCP, Cause, data_frame, data_header
 from pt_bridge.relay.base_stream import BaseStream
 from pt_bridge.relay.pipes import PIPE_SIZE
-from pt_bridge.relay.reader import READ_SIZE, Reader
+from pt_bridge.relay.reader import Reader
+from pt_bridge.relay.splice import READ_SIZE
 from pt_bridge.relay.writer import Writer
 
 if TYPE_CHECKING:

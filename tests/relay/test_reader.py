@@ -11,7 +11,8 @@ import pytest
 
 from pt_bridge.net.sockets import reset
 from pt_bridge.relay.pipes import Pipe, PipePool
-from pt_bridge.relay.reader import READ_SIZE, Reader
+from pt_bridge.relay.reader import Reader
+from pt_bridge.relay.splice import READ_SIZE
 from tests.support.tcp import noise, pair, turn_until
 
 
