@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from pt_bridge.plans.plan import Plan
     from pt_bridge.plans.tunnels_file import TunnelsFile
-    from pt_bridge.process.wanted import Wanted
+    from pt_bridge.process.tunnel_spec import TunnelSpec
     from pt_bridge.protocol.address import Address
     from pt_bridge.system.scrubber import Scrubber
 
@@ -152,7 +152,7 @@ class _Run:
         ports = {name: _listening(each) for name, each in wanted.items()}
         _stop_at_once_when_asked()
 
-        def read_again() -> tuple[Mapping[str, Wanted], Sequence[str]]:
+        def read_again() -> tuple[Mapping[str, TunnelSpec], Sequence[str]]:
             new, planned = read()
             for _, config in planned:
                 _learn(scrub, config)
@@ -183,7 +183,7 @@ class _Run:
         return code
 
 
-def _listening(wanted: Wanted) -> list[int]:
+def _listening(wanted: TunnelSpec) -> list[int]:
     """Listen where a tunnel of the file says."""
     try:
         return [
@@ -194,10 +194,12 @@ def _listening(wanted: Wanted) -> list[int]:
         raise ListenError(f"{wanted.where}{error}") from None
 
 
-def _by_name(planned: Sequence[Planned]) -> dict[str, Wanted]:
-    from pt_bridge.process.wanted import Wanted
+def _by_name(planned: Sequence[Planned]) -> dict[str, TunnelSpec]:
+    from pt_bridge.process.tunnel_spec import TunnelSpec
 
-    return {plan.name: Wanted(config, plan.listen, plan) for plan, config in planned}
+    return {
+        plan.name: TunnelSpec(config, plan.listen, plan) for plan, config in planned
+    }
 
 
 def _outer(config: Config) -> list[Address]:

@@ -248,7 +248,7 @@ def test_what_is_imported_before_the_port_is_open_is_known() -> None:
         "pt_bridge.main",
         "pt_bridge.options.config",
         "pt_bridge.errors",
-        "pt_bridge.options.operators",
+        "pt_bridge.options.operator_options",
         "pt_bridge.options.option_values",
         "pt_bridge.options.tor_options",
         "pt_bridge.options.own_options",

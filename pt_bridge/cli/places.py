@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pt_bridge.errors import UsageError
-from pt_bridge.options.operators import PUBLIC
+from pt_bridge.options.operator_options import PUBLIC
 from pt_bridge.options.own_options import CLIENT, SERVER
 from pt_bridge.options.tor_options import host_and_port
 from pt_bridge.plans.plan import TOR_BEHIND

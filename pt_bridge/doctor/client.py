@@ -10,14 +10,7 @@ from typing import TYPE_CHECKING
 from pt_bridge.doctor import answer_check
 from pt_bridge.doctor.answer_check import ANSWER_LIMIT
 from pt_bridge.doctor.checks import Checks
-from pt_bridge.doctor.report import (
-    Verdict,
-    any_is_enough,
-    failed,
-    ok,
-    unproven,
-)
-from pt_bridge.doctor.server_check import (
+from pt_bridge.doctor.direct_connection import (
     HEAR_LIMIT,
     check_names,
     check_proxy,
@@ -25,6 +18,13 @@ from pt_bridge.doctor.server_check import (
     failure,
     servers_of,
     why_not_let_in,
+)
+from pt_bridge.doctor.report import (
+    Verdict,
+    any_is_enough,
+    failed,
+    ok,
+    unproven,
 )
 from pt_bridge.doctor.session_check import NoSession, SessionCheck, end_of, judge
 from pt_bridge.errors import (

@@ -7,7 +7,12 @@ The parser of the plugin options, `Config`, the flags of the standalone commands
 from __future__ import annotations
 
 from pt_bridge.errors import OptionsError
-from pt_bridge.options import operators, option_values, tor_options, upstream_proxy
+from pt_bridge.options import (
+    operator_options,
+    option_values,
+    tor_options,
+    upstream_proxy,
+)
 from pt_bridge.options.option_values import BETWEEN
 
 TYPE_CHECKING = False
@@ -275,7 +280,7 @@ OPTIONS = {
             "",
             "HOST:PORT|unix:PATH",
             "numbers for Prometheus, on loopback (or public:HOST:PORT)",
-            operators.metrics,
+            operator_options.metrics,
             is_flag_only=True,
         ),
         OwnOption(
@@ -283,7 +288,7 @@ OPTIONS = {
             SERVER,
             "FILE",
             "count clients by country: tor's file, its geoip6 beside it",
-            operators.geoip,
+            operator_options.geoip,
             is_flag_only=True,
         ),
         OwnOption(
@@ -291,7 +296,7 @@ OPTIONS = {
             SERVER,
             "",
             "tell the service each client's address (HAProxy's protocol)",
-            operators.send_proxy_v2,
+            operator_options.send_proxy_v2,
             is_flag_only=True,
         ),
         OwnOption(
@@ -299,7 +304,7 @@ OPTIONS = {
             SERVER,
             "",
             "be behind a balancer, which tells each client's address; has a front",
-            operators.accept_proxy,
+            operator_options.accept_proxy,
             is_flag_only=True,
         ),
         OwnOption(
@@ -307,7 +312,7 @@ OPTIONS = {
             SERVER,
             "FILE",
             "keep out these networks, one a line; read again at SIGHUP",
-            operators.deny,
+            operator_options.deny,
             is_flag_only=True,
         ),
         OwnOption(
@@ -315,7 +320,7 @@ OPTIONS = {
             SERVER,
             "FILE",
             "let in these networks only, likewise",
-            operators.allow,
+            operator_options.allow,
             is_flag_only=True,
         ),
         OwnOption(
@@ -323,7 +328,7 @@ OPTIONS = {
             SERVER,
             "N",
             "let in so many connections of one address at most (IPv6: of a /64)",
-            operators.max_per_source,
+            operator_options.max_per_source,
             is_flag_only=True,
         ),
         OwnOption(

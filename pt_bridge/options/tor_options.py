@@ -7,7 +7,7 @@ machine.
 from __future__ import annotations
 
 from pt_bridge.errors import OptionsError, ProtocolError
-from pt_bridge.options.operators import LOCALHOST, PUBLIC, UNIX
+from pt_bridge.options.operator_options import LOCALHOST, PUBLIC, UNIX
 from pt_bridge.options.option_values import ONLY
 from pt_bridge.protocol.address import Address, is_loopback, parse_host_port
 

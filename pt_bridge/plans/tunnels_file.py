@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pt_bridge.errors import OptionsError, OwnerFileError
 from pt_bridge.options import option_values
-from pt_bridge.options.operators import metrics_place
+from pt_bridge.options.operator_options import metrics_place
 from pt_bridge.options.option_values import LOG_LEVELS
 from pt_bridge.options.own_options import CLIENT, SERVER
 from pt_bridge.plans import toml_values

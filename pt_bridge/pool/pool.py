@@ -19,7 +19,7 @@ from pt_bridge.pool.preconnect import Preconnect
 from pt_bridge.pool.spares import Spares
 from pt_bridge.pool.tries import MAX_ATTEMPTS, Tries
 from pt_bridge.protocol.frames import ID_SIZE, Cause
-from pt_bridge.session.rival import Rival
+from pt_bridge.session.second_try import SecondTry
 from pt_bridge.session.sessions import Sessions
 from pt_bridge.session.silence import UNANSWERED_LIMIT
 from pt_bridge.session.stream import Stream
@@ -181,7 +181,7 @@ class Pool(Sessions):
         if stream.connection is None:
             self._open(connection, stream, seconds)
         else:
-            connection.open(Rival(stream))
+            connection.open(SecondTry(stream))
 
     def _open(
         self, connection: SessionConnection, stream: Stream, handshake: float = 0.0
@@ -251,9 +251,9 @@ class Pool(Sessions):
         """Try a stream again that no server has accepted yet."""
         if stream not in self.streams:
             return False
-        if stream.rival is not None:
+        if stream.second_try is not None:
             self.cuts -= 1  # it is no end of it
-            stream.rival.take_over()
+            stream.second_try.take_over()
             return True
         if not connection.is_fresh:
             # The others have been idle as long, and over the same wire.
@@ -293,10 +293,11 @@ class Pool(Sessions):
     def on_refused(self, connection: SessionConnection, event: WasReset) -> bool:
         """Tell why the server did not accept a stream, unless the other try goes on."""
         stream = connection.stream
-        if isinstance(stream, Rival):  # its first connection is waited for
+        if isinstance(stream, SecondTry):  # its first connection is waited for
             return False
-        if isinstance(stream, Stream) and stream.rival and event.cause is Cause.SEEN:
-            stream.rival.take_over()
+        second_try = stream.second_try if isinstance(stream, Stream) else None
+        if second_try is not None and event.cause is Cause.SEEN:
+            second_try.take_over()
             return True
         self._tell_refusal(event)
         return False

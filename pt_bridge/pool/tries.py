@@ -149,7 +149,7 @@ class Tries:
     def beside(self, stream: Stream) -> None:
         """Try a stream on a second connection: ACCEPT is late on its own."""
         may_try = self.is_open and stream.attempts < MAX_ATTEMPTS
-        is_alone = stream.rival is None and not self._dialling.get(stream, False)
+        is_alone = stream.second_try is None and not self._dialling.get(stream, False)
         is_unaccepted = stream.kept is not None and may_try
         if not (is_alone and is_unaccepted) or stream.connection is None:
             return

@@ -19,7 +19,7 @@ from pt_bridge.errors import PtBridgeError
 from pt_bridge.files import operator_files
 from pt_bridge.process.trial_start import try_start
 from pt_bridge.process.tunnel import Tunnel
-from pt_bridge.process.wanted import has_to_wait, listen
+from pt_bridge.process.tunnel_spec import has_to_wait, listen
 from pt_bridge.system.log import logger
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from pt_bridge.bridge.base import Bridge
     from pt_bridge.process.tunnel import TunnelSetup
-    from pt_bridge.process.wanted import Sockets, Wanted
+    from pt_bridge.process.tunnel_spec import Sockets, TunnelSpec
 
 CANNOT_BE_REPLACED = (
     "the PT cannot be replaced without cutting what it carries, as it is not known to "
@@ -39,7 +39,7 @@ class _Next(NamedTuple):
     """A bridge that is to take over once it is ready, and what it is made of."""
 
     bridge: Bridge
-    wanted: Wanted
+    wanted: TunnelSpec
     sockets: Sockets
 
 
@@ -51,7 +51,7 @@ class ReplaceableTunnel(Tunnel):
         super().__init__(setup)
         self._next: _Next | None = None
         self._replacing: asyncio.Task[None] | None = None
-        self._queued: Wanted | None = None
+        self._queued: TunnelSpec | None = None
 
     def _end(self) -> None:
         super()._end()
@@ -95,7 +95,7 @@ class ReplaceableTunnel(Tunnel):
             self.replace()
 
     def replace(
-        self, wanted: Wanted | None = None, sockets: Sockets | None = None
+        self, wanted: TunnelSpec | None = None, sockets: Sockets | None = None
     ) -> None:
         """Start a new PT, and give it everything that comes from now on.
 
@@ -109,7 +109,7 @@ class ReplaceableTunnel(Tunnel):
         self._replace(wanted, sockets, is_new=is_new, waits=waits)
 
     def _replace(
-        self, wanted: Wanted, sockets: Sockets | None, *, is_new: bool, waits: bool
+        self, wanted: TunnelSpec, sockets: Sockets | None, *, is_new: bool, waits: bool
     ) -> None:
         if self._next is not None or self._replacing is not None:
             self._queue(wanted, sockets, is_new=is_new)
@@ -130,10 +130,12 @@ class ReplaceableTunnel(Tunnel):
                 self._replace_in_place(self._present, wanted)
             )
 
-    def _has_to_wait(self, wanted: Wanted) -> bool:
+    def _has_to_wait(self, wanted: TunnelSpec) -> bool:
         return has_to_wait(wanted, self._sockets, self.wanted.of_pt)
 
-    def _queue(self, wanted: Wanted, sockets: Sockets | None, *, is_new: bool) -> None:
+    def _queue(
+        self, wanted: TunnelSpec, sockets: Sockets | None, *, is_new: bool
+    ) -> None:
         """Replace the PT once more, when the one that is being started is settled."""
         _close(sockets)
         if is_new:
@@ -143,7 +145,7 @@ class ReplaceableTunnel(Tunnel):
         else:
             logger.warning("a PT is being started already: nothing is replaced")
 
-    def _replace_beside(self, wanted: Wanted, sockets: Sockets | None) -> None:
+    def _replace_beside(self, wanted: TunnelSpec, sockets: Sockets | None) -> None:
         """Start a new bridge beside the present one, which goes on until then."""
         logger.info("replacing the PT")
         try:
@@ -193,7 +195,7 @@ class ReplaceableTunnel(Tunnel):
             return
         self._replace(queued, None, is_new=True, waits=self._has_to_wait(queued))
 
-    async def _replace_in_place(self, old: Bridge, wanted: Wanted) -> None:
+    async def _replace_in_place(self, old: Bridge, wanted: TunnelSpec) -> None:
         """Have the present bridge give up its port, and start the new one there."""
         try:
             logger.info("replacing the PT: the new one is tried out first")

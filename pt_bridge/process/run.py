@@ -21,7 +21,7 @@ from pt_bridge.process.numbers import Numbers
 from pt_bridge.process.several import Run, without_systemd
 from pt_bridge.process.standalone import Standalone
 from pt_bridge.process.tunnel import TunnelSetup
-from pt_bridge.process.wanted import UdpAddress, Wanted
+from pt_bridge.process.tunnel_spec import TunnelSpec, UdpAddress
 from pt_bridge.system import event_loop, log, signals
 from pt_bridge.system.log import logger
 from pt_bridge.udp.sockets import bind as bind_udp
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from pt_bridge.options.config import Config
     from pt_bridge.process.several import ReadAgain
     from pt_bridge.process.tunnel import MakeBridge
-    from pt_bridge.process.wanted import Place, Sockets
+    from pt_bridge.process.tunnel_spec import Place, Sockets
     from pt_bridge.protocol.address import Address
     from pt_bridge.system.scrubber import Scrubber
 
@@ -105,7 +105,7 @@ def run_one(
     """
     make = maker(variables, scrub)
     where = config.remotes if config.server else [config.local]
-    wanted = Wanted(config, where)
+    wanted = TunnelSpec(config, where)
 
     async def work() -> None:
         sockets = _sockets(wanted, ports)
@@ -125,7 +125,7 @@ def run_one(
 
 
 def run_several(
-    wanted: Mapping[str, Wanted],
+    wanted: Mapping[str, TunnelSpec],
     ports: Mapping[str, Sequence[int]],
     variables: Mapping[bytes, bytes],
     scrub: Scrubber,
@@ -159,7 +159,7 @@ def run_several(
     run_logged(work, settings, variables, scrub)
 
 
-def _sockets(wanted: Wanted, ports: Sequence[int]) -> Sockets:
+def _sockets(wanted: TunnelSpec, ports: Sequence[int]) -> Sockets:
     """Return the sockets of a tunnel, of which some listen already."""
     made: dict[Place, socket.socket] = {
         place: socket.socket(fileno=port)

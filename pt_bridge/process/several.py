@@ -16,7 +16,7 @@ from pt_bridge.net import takeover
 from pt_bridge.plans.tunnels_file import overlap
 from pt_bridge.process.replaceable_tunnel import ReplaceableTunnel
 from pt_bridge.process.tunnel import TunnelSetup
-from pt_bridge.process.wanted import has_to_wait, listen
+from pt_bridge.process.tunnel_spec import has_to_wait, listen
 from pt_bridge.system import log
 from pt_bridge.system.log import logger
 from pt_bridge.system.systemd import NOTIFY_SOCKET, notify
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 
     from pt_bridge.metrics.figures import Figures
     from pt_bridge.process.tunnel import MakeBridge
-    from pt_bridge.process.wanted import Sockets, Wanted
+    from pt_bridge.process.tunnel_spec import Sockets, TunnelSpec
 
-    ReadAgain = tuple[Mapping[str, Wanted], Sequence[str]]
+    ReadAgain = tuple[Mapping[str, TunnelSpec], Sequence[str]]
 
 
 class KeptTunnel:
@@ -90,7 +90,7 @@ class Run:
 
     def __init__(
         self,
-        wanted: Mapping[str, Wanted],
+        wanted: Mapping[str, TunnelSpec],
         make: MakeBridge,
         variables: Mapping[bytes, bytes],
         sockets: Mapping[str, Sockets],
@@ -120,7 +120,9 @@ class Run:
             name: self._make(name, each, sockets[name]) for name, each in wanted.items()
         }
 
-    def _make(self, name: str, wanted: Wanted, sockets: Sockets | None) -> KeptTunnel:
+    def _make(
+        self, name: str, wanted: TunnelSpec, sockets: Sockets | None
+    ) -> KeptTunnel:
         setup = TunnelSetup(
             wanted, self._make_bridge, self._variables, sockets, is_kept=True
         )
@@ -249,10 +251,10 @@ class Run:
         for note in notes:
             logger.warning("%s", note)
 
-    def _gone(self, wanted: Mapping[str, Wanted]) -> list[str]:
+    def _gone(self, wanted: Mapping[str, TunnelSpec]) -> list[str]:
         return [name for name in self._tunnels if name not in wanted]
 
-    def _renamed(self, wanted: Mapping[str, Wanted]) -> dict[str, str]:
+    def _renamed(self, wanted: Mapping[str, TunnelSpec]) -> dict[str, str]:
         """Return, by their new names, what those were called that have others now.
 
         Who listens where one did that is gone is that one. So it goes on until the one
@@ -271,8 +273,8 @@ class Run:
         return renamed
 
     def _changed(
-        self, wanted: Mapping[str, Wanted], renamed: Mapping[str, str]
-    ) -> dict[str, Wanted]:
+        self, wanted: Mapping[str, TunnelSpec], renamed: Mapping[str, str]
+    ) -> dict[str, TunnelSpec]:
         """Return those that are new, or to be something else."""
         present = {
             name: self._tunnels[renamed.get(name, name)].replaceable.wanted.plan
@@ -284,7 +286,7 @@ class Run:
             if name not in present or present[name] != each.plan
         }
 
-    def _listen(self, changed: Mapping[str, Wanted]) -> dict[str, Sockets | None]:
+    def _listen(self, changed: Mapping[str, TunnelSpec]) -> dict[str, Sockets | None]:
         """Listen where these want to, or see that they can; all of them, or none.
 
         Returns:
@@ -310,7 +312,7 @@ class Run:
         return made
 
 
-def _have_one_place(one: Wanted, other: Wanted) -> bool:
+def _have_one_place(one: TunnelSpec, other: TunnelSpec) -> bool:
     """Whether two are the same side of a tunnel, and listen at the same place."""
     return one.config.server == other.config.server and any(
         overlap(mine, theirs) for mine in one.listen for theirs in other.listen

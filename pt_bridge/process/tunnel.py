@@ -16,7 +16,7 @@ from pt_bridge.errors import PtBridgeError
 from pt_bridge.net import takeover
 from pt_bridge.process.another_try import AnotherTry
 from pt_bridge.process.trial_start import try_start
-from pt_bridge.process.wanted import become_free, listen
+from pt_bridge.process.tunnel_spec import become_free, listen
 from pt_bridge.system import log
 from pt_bridge.system.log import logger
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from pt_bridge.bridge.base import Bridge
     from pt_bridge.metrics.figures import Figures
     from pt_bridge.options.config import Config
-    from pt_bridge.process.wanted import Sockets, Wanted
+    from pt_bridge.process.tunnel_spec import Sockets, TunnelSpec
     from pt_bridge.protocol.address import Address
 
     # Makes a bridge of sockets, which it owns, and of whether it takes anybody in
@@ -50,7 +50,7 @@ class TunnelSetup:
         is_kept: whether one that fails is started again, for ever.
     """
 
-    wanted: Wanted
+    wanted: TunnelSpec
     make_bridge: MakeBridge
     variables: Mapping[bytes, bytes]
     sockets: Sockets | None
@@ -132,7 +132,7 @@ class Tunnel:
         self._present.on_ready = self._on_ready
 
     def _start(
-        self, wanted: Wanted, sockets: Sockets, *, accepts_early: bool = True
+        self, wanted: TunnelSpec, sockets: Sockets, *, accepts_early: bool = True
     ) -> Bridge:
         shared = {place: sock.dup() for place, sock in sockets.items()}
         bridge = self._make_bridge(wanted.config, shared, accepts_early)

@@ -10,12 +10,12 @@ if TYPE_CHECKING:
 
     from pt_bridge.protocol.frames import Opened, WasReset
     from pt_bridge.session.connection import SessionConnection
-    from pt_bridge.session.rival import Rival
+    from pt_bridge.session.second_try import SecondTry
     from pt_bridge.session.stream import Stream
     from pt_bridge.udp.stream import DatagramStream
 
     AnyStream: TypeAlias = Stream | DatagramStream
-    Carried: TypeAlias = AnyStream | Rival  # what a PT connection has as its stream
+    Carried: TypeAlias = AnyStream | SecondTry  # what a PT connection has as its stream
 
 
 class StreamOwner(Protocol):

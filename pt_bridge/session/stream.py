@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from pt_bridge.relay.pipes import Pipe, PipePool
     from pt_bridge.session.connection import SessionConnection
     from pt_bridge.session.owners import StreamOwner
-    from pt_bridge.session.rival import Rival
+    from pt_bridge.session.second_try import SecondTry
 
 # What a client may send before ACCEPT, and so keeps for another try (bytes).
 MAX_KEPT = 64 * 1024
@@ -42,7 +42,7 @@ class Stream(BaseStream["SessionConnection"]):
         local: the socket to shadowsocks; None before it is reached, and at the end.
         kept: what was sent before ACCEPT (client); None where nothing is to be kept.
         is_early: whether bytes may be sent before ACCEPT.
-        rival: the same stream on a second connection, until one is accepted, or None.
+        second_try: the same on a second connection, until one is accepted, or None.
     """
 
     __slots__ = (
@@ -57,7 +57,7 @@ class Stream(BaseStream["SessionConnection"]):
         "is_early",
         "kept",
         "local",
-        "rival",
+        "second_try",
     )
 
     kind = TCP
@@ -82,7 +82,7 @@ class Stream(BaseStream["SessionConnection"]):
         self.local: socket.socket | None = None
         self.kept: bytearray | None = bytearray() if is_client else None
         self.is_early = is_early
-        self.rival: Rival | None = None
+        self.second_try: SecondTry | None = None
         self._writer: Writer | None = None
         self._reader: Reader | None = None
         self._is_discarding = self._local_eof = False
@@ -141,7 +141,7 @@ class Stream(BaseStream["SessionConnection"]):
         )
 
     def _may_keep(self, size: int) -> bool:  # two connections must say the same
-        return self.is_early and self.rival is None and size < MAX_KEPT
+        return self.is_early and self.second_try is None and size < MAX_KEPT
 
     def most_in_pipe(self) -> int:
         """Return how many bytes of the local side may come in a pipe now."""
@@ -303,7 +303,8 @@ class Stream(BaseStream["SessionConnection"]):
         self.connection = None
         self.update_reading()
         if self.kept is not None and self.local is not None:
-            self.eof_sent = self.eof_sent and self.rival is not None  # or said again
+            if self.second_try is None:
+                self.eof_sent = False  # it is said again
             if self._owner.on_stream_lost(self, connection):
                 return
         self._end_local()
@@ -317,9 +318,9 @@ class Stream(BaseStream["SessionConnection"]):
 
     def _drop_rival(self) -> None:
         """Withdraw the stream from its second connection, if it has one."""
-        rival, self.rival = self.rival, None
-        if rival is not None:
-            rival.drop()
+        second_try, self.second_try = self.second_try, None
+        if second_try is not None:
+            second_try.drop()
 
     def _end(self) -> None:
         self._drop_rival()

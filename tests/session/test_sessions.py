@@ -18,7 +18,7 @@ from pt_bridge.relay.writer import Writer
 from pt_bridge.session.connection import SessionConnection
 from pt_bridge.session.idle_period import IDLE_MOST, ClosingHandshake, IdlePeriod
 from pt_bridge.session.recogniser import Recogniser
-from pt_bridge.session.rival import Rival
+from pt_bridge.session.second_try import SecondTry
 from pt_bridge.session.sessions import Limits
 from pt_bridge.session.stream import Stream
 from pt_bridge.session.watch import Watch
@@ -36,7 +36,7 @@ from tests.support.tcp import (
 if TYPE_CHECKING:
     from tests.support.rig import Rig
 
-STREAMS: list[type] = [Stream, Rival, DrainingClose, Coalescing]
+STREAMS: list[type] = [Stream, SecondTry, DrainingClose, Coalescing]
 CONNECTIONS: list[type] = [
     SessionConnection,
     Session,

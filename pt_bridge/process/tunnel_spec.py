@@ -36,7 +36,7 @@ class UdpAddress(NamedTuple):
     address: Address
 
 
-class Wanted(NamedTuple):
+class TunnelSpec(NamedTuple):
     """What one tunnel is to be.
 
     Attributes:
@@ -75,7 +75,9 @@ class Wanted(NamedTuple):
         return () if self.outer else self.listen
 
 
-def listen(wanted: Wanted, held: Sockets | None = None) -> dict[Place, socket.socket]:
+def listen(
+    wanted: TunnelSpec, held: Sockets | None = None
+) -> dict[Place, socket.socket]:
     """Return sockets for where a tunnel's clients connect, and send datagrams.
 
     Args:
@@ -106,7 +108,7 @@ def listen(wanted: Wanted, held: Sockets | None = None) -> dict[Place, socket.so
     return made
 
 
-def has_to_wait(wanted: Wanted, held: Sockets, of_pts: Iterable[Address]) -> bool:
+def has_to_wait(wanted: TunnelSpec, held: Sockets, of_pts: Iterable[Address]) -> bool:
     """Whether a tunnel can listen only once somebody else of ours does not any more.
 
     Args:
@@ -119,7 +121,7 @@ def has_to_wait(wanted: Wanted, held: Sockets, of_pts: Iterable[Address]) -> boo
     return any(overlap(one, other) for one in wanted.listen for other in taken)
 
 
-async def become_free(wanted: Callable[[], Wanted | None]) -> None:
+async def become_free(wanted: Callable[[], TunnelSpec | None]) -> None:
     """Wait until nobody listens where a tunnel wants to, or for a while.
 
     Args:

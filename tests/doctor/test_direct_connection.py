@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pt_bridge.doctor.server_check import (
+from pt_bridge.doctor.direct_connection import (
     NOISE_SIZE,
     check_names,
     check_servers,

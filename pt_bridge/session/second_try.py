@@ -1,4 +1,4 @@
-"""A stream that waits for ACCEPT on a second connection, beside its first one.
+"""A second try: the stream waits for ACCEPT on two connections at once.
 
 The server may be busy, or the first connection dead; nobody can tell. So the same
 stream, with the same id and the bytes that were kept, is opened once more. The
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 WITHDRAWN = "the stream was accepted on another connection"
 
 
-class Rival:
+class SecondTry:
     """What stands in the stream's place on the second connection.
 
     Before ACCEPT, a server says nothing but ACCEPT or RESET, so that much less can
@@ -45,7 +45,7 @@ class Rival:
         self.moved_at = stream.moved_at
         self._connection: SessionConnection | None = None
         self._number = 0
-        stream.rival = self
+        stream.second_try = self
         stream.update_reading()
 
     def join(self, connection: SessionConnection, number: int) -> None:
@@ -73,7 +73,7 @@ class Rival:
         """Let the stream go on here alone."""
         stream, connection = self.stream, self._connection
         assert connection is not None
-        first, stream.rival = stream.connection, None
+        first, stream.second_try = stream.connection, None
         connection.stream = stream
         stream.join(connection, self._number)
         stream.update_reading()
@@ -83,7 +83,7 @@ class Rival:
 
     def on_reset(self) -> None:
         """Leave the stream to its first connection: the server does not want it."""
-        self.stream.rival = None
+        self.stream.second_try = None
         self.stream.update_reading()
         connection = self._connection
         assert connection is not None
@@ -92,7 +92,7 @@ class Rival:
 
     def on_connection_lost(self, connection: SessionConnection) -> None:
         """Leave the stream to its first connection: this one has ended."""
-        self.stream.rival = None
+        self.stream.second_try = None
         self.stream.update_reading()
 
     def drop(self) -> None:

@@ -11,9 +11,9 @@ import pytest
 from pt_bridge.errors import ListenError
 from pt_bridge.options.config import Config
 from pt_bridge.plans import tunnels_file
-from pt_bridge.process.wanted import (
+from pt_bridge.process.tunnel_spec import (
+    TunnelSpec,
     UdpAddress,
-    Wanted,
     become_free,
     has_to_wait,
     listen,
@@ -22,7 +22,7 @@ from pt_bridge.protocol.address import Address
 from tests.support.processes import PLAIN_OPTIONS
 
 if TYPE_CHECKING:
-    from pt_bridge.process.wanted import Place
+    from pt_bridge.process.tunnel_spec import Place
     from tests.support.processes import Bench
 
 CLIENT = f"""\
@@ -42,17 +42,17 @@ front = {}
 """
 
 
-def wanted(text: str, *values: object) -> Wanted:
+def wanted(text: str, *values: object) -> TunnelSpec:
     (plan,) = tunnels_file.read(text.format(*values).encode(), "the.toml").plans
     config = Config(plan.variables, plugin=False, flags=plan.flags)
-    return Wanted(config, plan.listen, plan)
+    return TunnelSpec(config, plan.listen, plan)
 
 
-def client(*ports: int) -> Wanted:
+def client(*ports: int) -> TunnelSpec:
     return wanted(CLIENT, [f"127.0.0.1:{port}" for port in ports])
 
 
-def server(port: int, front: str = "false") -> Wanted:
+def server(port: int, front: str = "false") -> TunnelSpec:
     return wanted(SERVER, [f"127.0.0.1:{port}"], front)
 
 
@@ -137,7 +137,7 @@ def test_where_a_pt_is_to_listen_must_be_free(bench: Bench) -> None:
     ],
 )
 def test_it_waits_where_one_of_ours_has_the_port_and_cannot_share_it(
-    new: Wanted, held: list[str], of_pts: list[str], *, waits: bool
+    new: TunnelSpec, held: list[str], of_pts: list[str], *, waits: bool
 ) -> None:
     sockets: dict[Place, socket.socket] = {
         parsed(each): socket.socket() for each in held
@@ -158,7 +158,7 @@ async def test_it_waits_until_a_port_is_free(bench: Bench) -> None:
     sock = bench.listen(port=bench.port)
     asked = []
 
-    def ask() -> Wanted:
+    def ask() -> TunnelSpec:
         asked.append(1)
         if len(asked) == 3:
             sock.close()
@@ -177,6 +177,6 @@ def test_its_sentences_name_it_and_the_keys_of_its_file() -> None:
     one = client(1984)
     assert one.where == "[[client]] 'one': "
     assert one.in_its_words("--local or --remote") == "listen or server"
-    by_hand = Wanted(one.config, one.listen)
+    by_hand = TunnelSpec(one.config, one.listen)
     assert by_hand.where == ""
     assert by_hand.in_its_words("--local") == "--local"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pt_bridge.errors import OptionsError
-from pt_bridge.options import operators
+from pt_bridge.options import operator_options
 from pt_bridge.options.config import Config
 from pt_bridge.options.option_values import Given
 from pt_bridge.options.own_options import OPTIONS
@@ -80,7 +80,7 @@ def test_these_are_all_that_are_for_flags_only() -> None:
 def test_numbers_are_served_on_loopback_or_as_it_is_said(
     text: str, place: Address | str
 ) -> None:
-    assert operators.metrics_place(text) == place
+    assert operator_options.metrics_place(text) == place
 
 
 @pytest.mark.parametrize(
@@ -101,13 +101,13 @@ def test_numbers_are_served_on_loopback_or_as_it_is_said(
 )
 def test_a_place_that_is_none_is_refused(text: str, message: str) -> None:
     with pytest.raises(OptionsError) as caught:
-        operators.metrics_place(text)
+        operator_options.metrics_place(text)
     assert message in str(caught.value)
 
 
 @pytest.mark.parametrize("value", ["0", "-1", "x", "", "1000001", "10000000", "\u0661"])
 def test_a_limit_is_a_number(value: str) -> None:
     with pytest.raises(OptionsError, match="must be a number from 1 to 1000000"):
-        operators.max_per_source(Given({"max-per-source": value}))
+        operator_options.max_per_source(Given({"max-per-source": value}))
     most = Given({"max-per-source": "1000000"})
-    assert operators.max_per_source(most) == 1_000_000
+    assert operator_options.max_per_source(most) == 1_000_000
