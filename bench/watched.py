@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -28,4 +27,4 @@ if __name__ == "__main__":
     from pt_bridge.main import main
 
     signal.signal(TELL, tell)
-    sys.exit(main())
+    main()

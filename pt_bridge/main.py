@@ -27,6 +27,8 @@ from pt_bridge.options.ss_variables import TAKES_OVER
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from types import ModuleType
+    from typing import NoReturn
 
     from pt_bridge.plans.plan import Plan
     from pt_bridge.plans.tunnels_file import TunnelsFile
@@ -47,8 +49,8 @@ MIN_LIFE = 0.2
 SHADOWSOCKS_ARGUMENTS = frozenset({"-V", "--fast-open"})
 
 
-def main() -> int:
-    """Run pt-bridge; return its exit code (see `pt_bridge.errors`)."""
+def main() -> NoReturn:
+    """Run pt-bridge, and end the process with an exit code (see `pt_bridge.errors`)."""
     run = _Run()
     try:
         code = _main(run)
@@ -56,11 +58,9 @@ def main() -> int:
         code = run.fail(error, error.exit_code)
     except Exception as error:
         code = _fail_by_a_bug(error)
-    # The interpreter restores what signals do by default, and then takes its time.
-    from pt_bridge.system import signals
-
-    signals.ignore()
-    return code
+    # Nothing is left to do. The interpreter would take its time, restore what signals
+    # do by default, and wait for each thread that still looks up a name.
+    os._exit(code)
 
 
 def _main(run: _Run) -> int:
@@ -133,8 +133,7 @@ class _Run:
             for address in _outer(config)
         ]
         _stop_at_once_when_asked()
-        from pt_bridge.process import run as process
-
+        process = _slow_module()
         self._scrub = scrub = _scrubber(config)
         process.run_one(config, ports, os.environb, scrub)
 
@@ -144,8 +143,7 @@ class _Run:
         Args:
             read: reads the file, and again when we are told to.
         """
-        from pt_bridge.process import run as process
-
+        process = _slow_module()
         file, planned = read()
         self._scrub = scrub = _scrubber(*(config for _, config in planned), file=file)
         wanted = _by_name(planned)
@@ -181,6 +179,23 @@ class _Run:
         if config is None or config.plugin:
             time.sleep(max(0.0, STARTED + MIN_LIFE - time.monotonic()))
         return code
+
+
+def _slow_module() -> ModuleType:
+    """Import what carries connections.
+
+    Without ssl, which takes asyncio long, and memory; nothing here speaks TLS.
+    """
+    hidden = "ssl" not in sys.modules
+    if hidden:
+        # "Not to be found".
+        sys.modules["ssl"] = None  # type: ignore[assignment]
+    try:
+        from pt_bridge.process import run
+    finally:
+        if hidden:
+            del sys.modules["ssl"]
+    return run
 
 
 def _listening(wanted: TunnelSpec) -> list[int]:

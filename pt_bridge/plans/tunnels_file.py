@@ -29,7 +29,7 @@ from pt_bridge.options.option_values import LOG_LEVELS
 from pt_bridge.options.own_options import CLIENT, SERVER
 from pt_bridge.plans import toml_values
 from pt_bridge.plans.plan import OF_THE_PROCESS, read_plan
-from pt_bridge.protocol.address import is_wildcard
+from pt_bridge.protocol.address import overlap
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -159,13 +159,6 @@ def _check_ports(plans: Sequence[Plan]) -> None:
                         f"{address.port}: give one of them another"
                     )
         taken += [(address, plan) for address in plan.listen]
-
-
-def overlap(one: Address, other: Address) -> bool:
-    """Whether only one of two programs can listen on these."""
-    if one.port != other.port or (":" in one.host) != (":" in other.host):
-        return False
-    return one.host == other.host or is_wildcard(one.host) or is_wildcard(other.host)
 
 
 def _check_state(plans: Sequence[Plan]) -> None:

@@ -4,23 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import os
 import socket
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from pt_bridge.bridge.base import BridgeSetup
-from pt_bridge.bridge.client import ClientBridge
 from pt_bridge.bridge.dials import quiet_tasks
-from pt_bridge.bridge.server import ServerBridge
-from pt_bridge.bridge.socks import SocksBridge
 from pt_bridge.errors import BUG_TEXT, Bug, ConfigError, ListenError, TransportError
 from pt_bridge.files import state_dir
-from pt_bridge.process.handover import Handover
-from pt_bridge.process.numbers import Numbers
-from pt_bridge.process.several import Run, without_systemd
-from pt_bridge.process.standalone import Standalone
-from pt_bridge.process.tunnel import TunnelSetup
 from pt_bridge.process.tunnel_spec import TunnelSpec, UdpAddress
 from pt_bridge.system import event_loop, log, signals
 from pt_bridge.system.log import logger
@@ -39,7 +32,8 @@ if TYPE_CHECKING:
     from pt_bridge.bridge.base import Bridge
     from pt_bridge.metrics.figures import Figures
     from pt_bridge.options.config import Config
-    from pt_bridge.process.several import ReadAgain
+    from pt_bridge.process.several import ReadAgain, Run
+    from pt_bridge.process.standalone import Standalone
     from pt_bridge.process.tunnel import MakeBridge
     from pt_bridge.process.tunnel_spec import Place, Sockets
     from pt_bridge.protocol.address import Address
@@ -112,6 +106,9 @@ def run_one(
         if config.plugin:
             await _answering_signals(make(config, sockets, True))
             return
+        from pt_bridge.process.standalone import Standalone
+        from pt_bridge.process.tunnel import TunnelSetup
+
         tunnel = Standalone(TunnelSetup(wanted, make, variables, sockets))
         port = config.remote_port if config.socks is None else config.socks.port
         name = f"{config.transport}-{port}"
@@ -147,6 +144,7 @@ def run_several(
     Raises:
         ConfigError, TransportError, Bug: as `run_logged`.
     """
+    from pt_bridge.process.several import Run, without_systemd
 
     async def work() -> None:
         sockets = {name: _sockets(each, ports[name]) for name, each in wanted.items()}
@@ -187,9 +185,15 @@ def maker(variables: Mapping[bytes, bytes], scrub: Scrubber) -> MakeBridge:
         socks = [sock for sock in sockets.values() if sock not in udp]
         setup = BridgeSetup(config, variables, scrub, socks, early)
         if config.server:
+            from pt_bridge.bridge.server import ServerBridge
+
             return ServerBridge(setup)
         if config.socks is not None:
+            from pt_bridge.bridge.socks import SocksBridge
+
             return SocksBridge(setup)
+        from pt_bridge.bridge.client import ClientBridge
+
         return ClientBridge(setup, udp=udp)
 
     return make
@@ -241,6 +245,9 @@ async def _operated(
     name: str,
 ) -> AsyncIterator[None]:
     """Serve numbers, and hand over to another pt-bridge where that was upgraded."""
+    from pt_bridge.process.handover import Handover
+    from pt_bridge.process.numbers import Numbers
+
     async with (
         quiet_tasks() as tasks,
         Numbers(metrics, ask, spawn=tasks.create_task, name=name) as numbers,
@@ -263,6 +270,9 @@ async def _answering_signals(
     stoppable: Stoppable, *, reloadable: Reloadable | None = None
 ) -> None:
     """Run something, and have it answer the signals that we get."""
+    # All that was imported stays: it need not be looked at again.
+    gc.freeze()
+    gc.enable()
     loop = asyncio.get_running_loop()
     for number in signals.stopping():
         answer = stoppable.stop

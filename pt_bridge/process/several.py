@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 
 from pt_bridge.errors import ConfigError, PtBridgeError
 from pt_bridge.net import takeover
-from pt_bridge.plans.tunnels_file import overlap
 from pt_bridge.process.replaceable_tunnel import ReplaceableTunnel
 from pt_bridge.process.tunnel import TunnelSetup
 from pt_bridge.process.tunnel_spec import has_to_wait, listen
+from pt_bridge.protocol.address import overlap
 from pt_bridge.system import log
 from pt_bridge.system.log import logger
 from pt_bridge.system.systemd import NOTIFY_SOCKET, notify

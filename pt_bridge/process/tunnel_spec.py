@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pt_bridge.errors import ListenError
 from pt_bridge.net.bind import bind
-from pt_bridge.plans.tunnels_file import overlap
+from pt_bridge.protocol.address import overlap
 from pt_bridge.udp.sockets import bind as bind_udp
 
 if TYPE_CHECKING:

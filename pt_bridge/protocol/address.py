@@ -222,6 +222,13 @@ def is_wildcard(host: str) -> bool:
     return ip is not None and ip.is_unspecified
 
 
+def overlap(one: Address, other: Address) -> bool:
+    """Whether only one of two programs can listen on these."""
+    if one.port != other.port or (":" in one.host) != (":" in other.host):
+        return False
+    return one.host == other.host or is_wildcard(one.host) or is_wildcard(other.host)
+
+
 def hosts_to_bind(hosts: list[str]) -> list[str]:
     """Leave out the hosts that others include: a port is listened on once."""
     return [

@@ -66,9 +66,3 @@ def let_in() -> None:
     """Take every signal, those held back included, whatever was left to us."""
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # if ignored: waitid(2), NOTES
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
-
-
-def ignore() -> None:
-    """Ignore signals from now on: we are at our end."""
-    for number in STOP_SIGNALS:
-        signal.signal(number, signal.SIG_IGN)
