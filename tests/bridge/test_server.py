@@ -522,7 +522,7 @@ def test_a_host_that_listens_a_little_later_is_waited_for(
 def test_a_host_that_does_not_listen_is_told_of(bench: Bench) -> None:
     """EO-09, demands 29: to the client, and here in one line."""
     bench.pt.play(*SERVER)
-    program = ready(bench)
+    program = ready(bench, target=("127.0.0.1", bench.free_port()))
     near = SessionEnd.as_client(bench.connect(bench.port))
     near.sendall(b"x")
     assert is_reset(near)
@@ -537,7 +537,7 @@ def test_a_client_without_a_session_gets_no_answer_where_the_host_does_not_liste
 ) -> None:
     """SK-13: what a PT alone makes of a reset is its own."""
     bench.pt.play(*SERVER)
-    program = ready(bench)
+    program = ready(bench, target=("127.0.0.1", bench.free_port()))
     near = bench.speak()
     assert receive_or_reset(near) == b""
     program.said("shadowsocks's own server did not take it (connection refused)")
