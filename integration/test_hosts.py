@@ -477,6 +477,7 @@ def test_probes_reach_nobody(machine: Machine, stack: contextlib.ExitStack) -> N
     pair = Pair(machine, "rust", extra=f";upstream-proxy={url}")
     assert pair.client.probes > 1
     assert "the plugin is not there" not in pair.client.program.text
+    assert proxy.targets == []
     sock = stack.enter_context(connect(pair.client.local))
     # Nothing is sent: it is dialled for because it stays, longer than any probe did.
     wait_until(lambda: bool(proxy.targets), "a connection through the proxy")
