@@ -228,7 +228,8 @@ def connect(address: Address) -> socket.socket:
     while True:
         try:
             return socket.create_connection(address, DEADLINE)
-        except ConnectionRefusedError:
+        except (ConnectionRefusedError, ConnectionResetError):
+            # Reset, where whoever listens is just ending.
             assert time.monotonic() < until, f"nothing listens on {address}"
             select.select([], [], [], RETRY)
 

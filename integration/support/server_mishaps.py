@@ -83,7 +83,11 @@ def a_server_carries_until_its_pt_dies(scene: Scene) -> None:
 
 def _rave(scene: Scene, server: Server) -> None:
     """Send a server what no client sends."""
-    with scene.at(scene.client), connect((SERVER, server.port)) as sock:
+    with (
+        scene.at(scene.client),
+        contextlib.suppress(BrokenPipeError, ConnectionResetError),
+        connect((SERVER, server.port)) as sock,
+    ):
         sock.sendall(f"GET {PATH} HTTP/1.1\r\nHost: {SERVER_NAME}\r\n\r\n".encode())
 
 
