@@ -21,7 +21,7 @@ from integration.support.endpoints import (
     upload,
 )
 from integration.support.machine import await_ss_local, await_ss_server
-from integration.support.programs import find
+from integration.support.programs import end_pt, find
 from tests.support.child_processes import children
 
 if TYPE_CHECKING:
@@ -142,7 +142,7 @@ def test_the_end_of_the_pt_is_a_failure_that_says_so(
     )
     bridge.wait_for("ready: ")
     (pt,) = machine.processes()[PT]
-    pt.terminate()  # obfs4proxy then exits with 0
+    end_pt(pt)  # obfs4proxy then exits with 0
     assert bridge.wait() == 75
     assert "obfs4proxy ended with exit code 0" in bridge.last_of_pt_bridge()
     machine.nothing_is_left()

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
 import shutil
 import signal
 import socket
 from typing import TYPE_CHECKING
 
-import psutil
 import pytest
 
 from integration.support.endpoints import connect, digest, download, free_port, upload
-from integration.support.programs import wait_until
+from integration.support.programs import end_pt
 from tests.support.child_processes import children
 
 if TYPE_CHECKING:
+    import psutil
+
     from integration.support.endpoints import Service
     from integration.support.machine import Chain, Machine
     from integration.support.programs import Program
@@ -95,15 +95,7 @@ def test_a_stop_that_reaches_the_pt_first_starts_no_second(
     bridge = machine.plugin(options, remote=("127.0.0.1", free_port()))
     bridge.wait_for(READY)
     (pt,) = machine.processes()[PT]
-
-    def is_gone() -> bool:
-        # More than once: obfs4proxy misses one that comes before it waits for any.
-        with contextlib.suppress(psutil.NoSuchProcess):
-            pt.terminate()
-            return pt.status() == psutil.STATUS_ZOMBIE
-        return True
-
-    wait_until(is_gone, "it is gone")
+    end_pt(pt)
     bridge.signal(signal.SIGTERM)
     assert bridge.wait() == 0
     assert sum("starting " in line for line in bridge.output) == 1

@@ -195,6 +195,18 @@ def wait_until(
         select.select([], [], [], retry)
 
 
+def end_pt(pt: psutil.Process) -> None:
+    """End a PT by SIGTERM: obfs4proxy misses one that comes before it waits for any."""
+
+    def is_gone() -> bool:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            pt.terminate()
+            return pt.status() == psutil.STATUS_ZOMBIE
+        return True
+
+    wait_until(is_gone, "the PT ends")
+
+
 def marked(mark: str) -> list[psutil.Process]:
     """Return every process that was started with this mark, however deep below us."""
     variable = f"{MARK}={mark}".encode()
