@@ -56,6 +56,8 @@ def main() -> NoReturn:
         code = _main(run)
     except (ConfigError, TransportError, Bug) as error:
         code = run.fail(error, error.exit_code)
+    except SystemExit:  # --help or --version was printed
+        code = STOPPED
     except Exception as error:
         code = _fail_by_a_bug(error)
     # Nothing is left to do. The interpreter would take its time, restore what signals
@@ -115,6 +117,7 @@ class _Run:
 
     def __init__(self) -> None:
         self._config: Config | None = None
+        self._reloads = False  # at SIGHUP, which stops a plugin
         self._scrub: Scrubber | None = None
 
     def one(self, read_config: Callable[[], Config]) -> None:
@@ -124,15 +127,18 @@ class _Run:
             read_config: makes the configuration.
         """
         self._config = config = read_config()
+        self._reloads = not config.plugin
+        if self._reloads:
+            self._stop_at_once_when_asked()
         ports = [
             bind(
                 address,
-                before_waiting=_stop_at_once_when_asked,
+                before_waiting=self._stop_at_once_when_asked,
                 is_server=config.server,
             )
             for address in _outer(config)
         ]
-        _stop_at_once_when_asked()
+        self._stop_at_once_when_asked()
         process = _slow_module()
         self._scrub = scrub = _scrubber(config)
         process.run_one(config, ports, os.environb, scrub)
@@ -143,12 +149,13 @@ class _Run:
         Args:
             read: reads the file, and again when we are told to.
         """
+        self._reloads = True
+        self._stop_at_once_when_asked()
         process = _slow_module()
         file, planned = read()
         self._scrub = scrub = _scrubber(*(config for _, config in planned), file=file)
         wanted = _by_name(planned)
         ports = {name: _listening(each) for name, each in wanted.items()}
-        _stop_at_once_when_asked()
 
         def read_again() -> tuple[Mapping[str, TunnelSpec], Sequence[str]]:
             new, planned = read()
@@ -168,7 +175,7 @@ class _Run:
         from pt_bridge.system.log import say
         from pt_bridge.system.scrubber import log_line
 
-        _stop_at_once_when_asked(code)
+        self._stop_at_once_when_asked(code)
         config = self._config
         name = "pt-bridge"
         if config is not None:
@@ -179,6 +186,16 @@ class _Run:
         if config is None or config.plugin:
             time.sleep(max(0.0, STARTED + MIN_LIFE - time.monotonic()))
         return code
+
+    def _stop_at_once_when_asked(self, code: int = 0) -> None:
+        """Let a stop be our end, with this exit code, until there is more to stop.
+
+        SIGHUP waits, where that is none, until it can be answered.
+        """
+        from pt_bridge.system import signals  # slow to import; the port comes first
+
+        signals.stop_at_once(code)
+        signals.let_in(but=[signals.RELOAD] if self._reloads else [])
 
 
 def _slow_module() -> ModuleType:
@@ -201,10 +218,7 @@ def _slow_module() -> ModuleType:
 def _listening(wanted: TunnelSpec) -> list[int]:
     """Listen where a tunnel of the file says."""
     try:
-        return [
-            bind(address, before_waiting=_stop_at_once_when_asked)
-            for address in wanted.outer
-        ]
+        return [bind(address) for address in wanted.outer]
     except ListenError as error:
         raise ListenError(f"{wanted.where}{error}") from None
 
@@ -260,13 +274,6 @@ def _open_standard_descriptors() -> None:
         except OSError as error:
             if error.errno == errno.EBADF:
                 os.open(os.devnull, os.O_RDWR)  # the lowest that is free: this one
-
-
-def _stop_at_once_when_asked(code: int = 0) -> None:
-    from pt_bridge.system import signals  # slow to import, and the port comes first
-
-    signals.stop_at_once(code)
-    signals.let_in()
 
 
 def _fail_by_a_bug(error: Exception) -> int:

@@ -7,7 +7,7 @@ import re
 from typing import TYPE_CHECKING
 
 from pt_bridge.cli import option_help, places, run_command
-from pt_bridge.cli.parser import DOCTOR, RUN, command_line, flags_of
+from pt_bridge.cli.parser import DOCTOR, RUN, command_line, flags_of, print_text
 from pt_bridge.errors import STOPPED, ProtocolError, UsageError
 from pt_bridge.files import bridges_file, owner_config
 from pt_bridge.options.config import Config
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     Printed = tuple[str, list[str]]
     ReadFile = tuple[TunnelsFile, Sequence[tuple[Plan, Config]]]
 
-STDOUT = 1
 SECONDS = re.compile(r"[0-9]{1,6}(?:\.[0-9]{1,3})?")
 
 
@@ -62,17 +61,6 @@ def main(
     return STOPPED
 
 
-def _print(text: str) -> None:
-    data = text.encode()
-    try:
-        while data:
-            data = data[os.write(STDOUT, data) :]
-    except BrokenPipeError:  # `... | head`
-        pass
-    except OSError as error:
-        raise UsageError(f"cannot write to standard output: {error.strerror}") from None
-
-
 def _help(_: argparse.Namespace) -> Printed:
     return option_help.help_options(), []
 
@@ -96,7 +84,7 @@ def _print_with_notes(text: str, notes: list[str]) -> None:
 
     for note in notes:
         say(one_line(f"pt-bridge: note: {note}"))
-    _print(text)
+    print_text(text)
 
 
 def _check_file(given: argparse.Namespace) -> Printed:
@@ -138,7 +126,7 @@ def _doctor(given: argparse.Namespace) -> int:
     if unit.is_unit(text):
         started, parse = unit.read(text), command_line().parse_args
         request, variables = of_service.amend(request, started, parse, flags_of)
-    return run.run(request, variables, lambda text: _print(f"{text}\n"))
+    return run.run(request, variables, lambda text: print_text(f"{text}\n"))
 
 
 def _address(text: str) -> Address:

@@ -6,7 +6,9 @@ Its mistakes are sentences like the rest of the program's.
 from __future__ import annotations
 
 import argparse
+import os
 import re
+import select
 from typing import TYPE_CHECKING, NoReturn
 
 from pt_bridge import __version__
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 
     from pt_bridge.options.own_options import OwnOption
 
+STDOUT = 1
 QR = "qr"
 DOCTOR, RUN = "doctor", "run"
 DESCRIPTION = """\
@@ -45,8 +48,33 @@ FLAG = re.compile(r"(?<!\S)--[a-z][a-z-]*(?![^\s=])")
 REQUIRED = "the following arguments are required"  # their names follow, and no value
 
 
+def print_text(text: str) -> None:
+    """Write to stdout, however long that takes.
+
+    Raises:
+        UsageError: it cannot be written; that nobody reads it is no error.
+    """
+    data = text.encode()
+    while data:
+        try:
+            data = data[os.write(STDOUT, data) :]
+        except BlockingIOError:  # as somebody who shares it has made it
+            poll = select.poll()
+            poll.register(STDOUT, select.POLLOUT)
+            poll.poll()
+        except BrokenPipeError:  # `... | head`
+            return
+        except OSError as error:
+            raise UsageError(
+                f"cannot write to standard output: {error.strerror}"
+            ) from None
+
+
 class Parser(argparse.ArgumentParser):
-    """A parser that reports mistakes as the rest of the program does."""
+    """A parser that reports mistakes, and prints, as the rest of the program does."""
+
+    def _print_message(self, message: str, file: object = None) -> None:
+        print_text(message)
 
     def error(self, message: str) -> NoReturn:
         """Raise it, instead of exiting with 2; the words themselves may be secrets."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import logging
 import os
 import socket
 from functools import partial
@@ -222,7 +223,8 @@ def run_logged(
             log.add_file(path, settings.name, scrub)
         with asyncio.Runner(loop_factory=event_loop.create) as runner:
             runner.run(work())
-    except (ConfigError, TransportError):
+    except (ConfigError, TransportError) as error:
+        log.tell_files(str(error), logging.ERROR)  # stderr has it as the last line
         raise
     except Exception:
         logger.exception("a bug in pt-bridge")
@@ -286,6 +288,7 @@ async def _answering_signals(
         if signals.RELOAD not in signals.stopping():
             logger.info("SIGHUP is ignored, as nohup has it: nothing is read again")
         loop.add_signal_handler(signals.REPLACE, reloadable.replace_pts)
+    signals.let_in()  # SIGHUP, which may have come as we started
     try:
         await stoppable.run()
     finally:

@@ -24,10 +24,10 @@ def leave_work_to_child() -> None:
     signal.signal(
         signal.SIGCHLD, signal.SIG_DFL
     )  # if ignored, nobody could be waited for
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+    signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
     child = os.fork()
     if not child:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
         return
     os._exit(_look_after(child))
 

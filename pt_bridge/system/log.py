@@ -278,6 +278,14 @@ def reopen_files() -> None:
             handler.reopen()
 
 
+def tell_files(text: str, level: int) -> None:
+    """Log to what `add_file` has opened, and not to stderr."""
+    record = logger.makeRecord(logger.name, level, __file__, 0, text, (), None)
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler, FileHandler):
+            handler.handle(record)
+
+
 def report(text: str) -> None:
     """Log what a person has asked for, whatever the level."""
     logger.critical("%s", text)

@@ -5,6 +5,10 @@ from __future__ import annotations
 import os
 import signal
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
 INTERRUPT = signal.SIGINT
 REPORT = signal.SIGUSR1
 RELOAD = signal.SIGHUP
@@ -62,7 +66,11 @@ def hold_back() -> None:
     signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
 
 
-def let_in() -> None:
-    """Take every signal, those held back included, whatever was left to us."""
+def let_in(*, but: Collection[signal.Signals] = ()) -> None:
+    """Take every signal, those held back included, whatever was left to us.
+
+    Args:
+        but: those that are held back from now on.
+    """
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # if ignored: waitid(2), NOTES
-    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    signal.pthread_sigmask(signal.SIG_SETMASK, but)

@@ -196,6 +196,37 @@ def test_by_hand_a_hangup_opens_the_log_file_anew(bench: Bench, tmp_path: Path) 
     assert "stopped" in log.read_text()
 
 
+def test_by_hand_a_hangup_that_comes_as_it_starts_waits(bench: Bench) -> None:
+    """LC-08: this one was sent before, and is pending when pt-bridge begins."""
+    play(bench, "client")
+    code = """if True:
+        import os, signal, sys
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
+        os.kill(os.getpid(), signal.SIGHUP)
+        os.execv(sys.executable, [sys.executable, "-m", "pt_bridge", *sys.argv[1:]])
+    """
+    given = [*DEBUG, f"--local=127.0.0.1:{bench.port}"]
+    program = bench.run([sys.executable, "-c", code, *given], bench.variables)
+    program.said("reloaded: ")
+    program.said("ready:")
+    bench.stop(program)
+
+
+def test_a_log_file_has_the_error_that_ends_it_too(
+    bench: Bench, tmp_path: Path
+) -> None:
+    """As the last line, which is on stderr once."""
+    bench.pt.play(*CLIENT, "exit 1")
+    log = tmp_path / "log"
+    program = bench.standalone(
+        *DEBUG, f"--local=127.0.0.1:{bench.port}", f"--logfile={log}", "--restarts=0"
+    )
+    code, text = bench.failure(program)
+    assert code == 75
+    assert program.text.count(text) == 1
+    assert log.read_text().splitlines()[-1].endswith(f"error: {text}")
+
+
 def test_by_hand_the_end_of_its_terminal_is_a_stop(bench: Bench) -> None:
     """LC-08: SIGHUP as it was meant; nobody is there to reload anything for."""
     play(bench, "client")

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pt_bridge import __version__
+from pt_bridge.cli import option_help
 from pt_bridge.files.owner_config import SYSTEM_WIDE
 from pt_bridge.formats.torrc import OWNERS_OPTIONS
 from pt_bridge.options.own_options import GONE, OPTIONS
@@ -418,21 +419,45 @@ def test_what_cannot_be_converted_is_explained(
     assert len(program.lines) == 1
 
 
-def test_an_output_that_is_full_is_an_error(bench: Bench) -> None:
+PRINTING = [("convert", LINE, "--to=bridge"), ("--help",), ("--version",)]
+
+
+@pytest.mark.parametrize("arguments", PRINTING)
+def test_an_output_that_is_full_is_an_error(
+    bench: Bench, arguments: tuple[str, ...]
+) -> None:
     """Else a script would go on with half of it."""
     with open("/dev/full", "wb") as full:
-        program = bench.standalone("convert", LINE, "--to=bridge", stdout=full)
+        program = bench.standalone(*arguments, stdout=full)
     assert bench.failure(program) == (
         64,
         "cannot write to standard output: No space left on device",
     )
 
 
-def test_an_output_that_nobody_reads_is_none(bench: Bench) -> None:
+def test_an_output_that_somebody_made_non_blocking_is_whole(bench: Bench) -> None:
+    """As whoever shares a pipe or a terminal with us may have done."""
+    reader, writer = os.pipe()
+    size = fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, 4096)
+    os.set_blocking(writer, False)
+    program = bench.standalone("help", "options", stdout=writer)
+    until(lambda: unread(reader) == size)
+    os.close(writer)
+    with open(reader, "rb") as pipe:
+        text = pipe.read().decode()
+    assert program.wait() == 0
+    assert len(text) > size
+    assert text == option_help.help_options()
+
+
+@pytest.mark.parametrize("arguments", PRINTING)
+def test_an_output_that_nobody_reads_is_none(
+    bench: Bench, arguments: tuple[str, ...]
+) -> None:
     """`... | head`."""
     reader, writer = os.pipe()
     os.close(reader)
-    program = bench.standalone("convert", LINE, "--to=bridge", stdout=writer)
+    program = bench.standalone(*arguments, stdout=writer)
     os.close(writer)
     assert program.wait() == 0
     assert program.lines == []
