@@ -73,6 +73,22 @@ def test_a_connection_that_finds_no_pt_waits_for_the_next(
     chain.client.wait_for("starting the PT again", after=said)
 
 
+def test_a_servers_pt_that_stands_still_is_started_again_behind_a_front(
+    machine: Machine, service: Service
+) -> None:
+    """It lives, and the kernel takes connections for it."""
+    chain = machine.chain(
+        server_options=f"{SERVER};front=yes", client_options=f";exec={PT}"
+    )
+    _is_carried(chain, service)
+    said = len(chain.server.output)
+    _pt_of(machine, chain.server).suspend()
+    with connect(("127.0.0.1", chain.port)):
+        chain.server.wait_for(f"{PT} lives, and accepts nothing", after=said)
+        chain.server.wait_for(READY, after=said)
+    _is_carried(chain, service)
+
+
 def test_a_server_has_the_same_cert_after_its_state_was_deleted(
     machine: Machine, service: Service
 ) -> None:

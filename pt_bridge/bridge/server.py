@@ -161,8 +161,19 @@ class ServerBridge(Bridge):
         """Send the clients of our front to the PT, which is ready."""
         if self._front is None:
             return
+
+        def on_stuck() -> None:
+            via = self._config.via
+            name = server.launch.program if via is None else via.name
+            logger.warning("%s lives, and accepts nothing", name)
+            for child in self._children():
+                child.kill()
+
         self._fronted = self._front.open(
-            server.entrance, server.is_ending, names_clients=self._names_clients
+            server.entrance,
+            server.is_ending,
+            names_clients=self._names_clients,
+            on_stuck=on_stuck,
         )
 
     def _read_again(self) -> Callable[[], None]:

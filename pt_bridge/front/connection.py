@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pt_bridge.listen.proxy_header import HeaderReader
 from pt_bridge.net.loopback import leave_unpaced
+from pt_bridge.net.sock_diag import OPEN, Missing
 from pt_bridge.net.sockets import half_close, reset, unsent
 from pt_bridge.protocol.address import Address
 from pt_bridge.relay.pump import CopyPump, End
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from pt_bridge.front.hangups import Hangups
     from pt_bridge.front.pt import FrontedPt
     from pt_bridge.listen.acceptor import CallLater, Timer
+    from pt_bridge.net.sock_diag import SockDiag
     from pt_bridge.protocol.proxy_protocol import Header
     from pt_bridge.relay.pump import PumpMaker
 
@@ -172,6 +174,11 @@ class FrontedConnection:
         """Whether anything has come from the client."""
         has_moved = self._inbound is not None and self._inbound.moved > 0
         return has_moved or self._was_read
+
+    def is_accepted(self, kernel: SockDiag) -> bool:
+        """Whether the PT has accepted it, it is over, or the kernel does not tell."""
+        peer = kernel.peer(self._wire)
+        return isinstance(peer, Missing) or bool(peer.inode) or peer.state not in OPEN
 
     def dial(self) -> None:
         """Connect to the PT."""

@@ -21,6 +21,7 @@ import os
 import weakref
 from typing import TYPE_CHECKING
 
+from pt_bridge.front.accept_watch import AcceptWatch
 from pt_bridge.front.connection import Context, FrontedConnection
 from pt_bridge.front.hangups import Hangups
 from pt_bridge.front.pt import FrontedPt
@@ -109,6 +110,7 @@ class Front:
         self._headers: weakref.WeakKeyDictionary[socket.socket, Header]
         self._headers = weakref.WeakKeyDictionary()
         self._pt: FrontedPt | None = None
+        self._watch: AcceptWatch | None = None
         self._connections: set[FrontedConnection] = set()
         self._stack = contextlib.ExitStack()
 
@@ -140,6 +142,7 @@ class Front:
         has_died: Callable[[], bool],
         *,
         names_clients: bool = False,
+        on_stuck: Callable[[], None] | None = None,
     ) -> FrontedPt:
         """Connect whoever waits, and whoever comes, to this PT.
 
@@ -150,17 +153,27 @@ class Front:
             has_died: tells whether the PT has begun to exit: then an EOF comes from
                 that, and its port may be another user's.
             names_clients: whether the PT says whose a connection is that it lets in.
+            on_stuck: called, once, where the PT lives and accepts nothing any more.
 
         Returns:
             What tells whose the connections to this PT are.
         """
+        self._stop_watching()
         self._pt = FrontedPt(pt, has_died, names_clients=names_clients)
+        if on_stuck is not None:
+            self._watch = AcceptWatch(self._pt, self._context.call_later, on_stuck)
         self._listener.open()
         return self._pt
 
     def suspend(self) -> None:
         """Keep whoever comes from now on waiting until `open` is called again."""
         self._listener.suspend()
+        self._stop_watching()
+
+    def _stop_watching(self) -> None:
+        if self._watch is not None:
+            self._watch.stop()
+            self._watch = None
 
     def stop_accepting(self) -> None:
         """Close the ports, and reset who waits; what is open goes on."""
@@ -170,6 +183,7 @@ class Front:
         """Reset all connections that are open; the ports stay so."""
         for connection in list(self._connections):
             connection.cut()
+        self._stop_watching()
 
     def _make_room(self) -> bool:
         """End who has been silent for longest, strangers first; tell whether one went.
@@ -201,6 +215,8 @@ class Front:
         connection = FrontedConnection(self._context, remote, wire, self._pt, header)
         self._connections.add(connection)
         connection.dial()
+        if self._watch is not None:
+            self._watch.on_connection()
 
     def _turn_away(self, remote: socket.socket, error: int) -> None:
         """Reset a client, as the PT's own port would, and say why."""

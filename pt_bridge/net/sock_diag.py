@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from ipaddress import IPv4Address, IPv6Address
 
 # include/net/tcp_states.h
-ESTABLISHED, FIN_WAIT1, FIN_WAIT2, CLOSE_WAIT, LISTEN = 1, 4, 5, 8, 10
+ESTABLISHED, SYN_RECV, FIN_WAIT1, FIN_WAIT2, CLOSE_WAIT, LISTEN = 1, 3, 4, 5, 8, 10
+# The states of a connection that its end has not ended.
+OPEN = frozenset({ESTABLISHED, SYN_RECV, CLOSE_WAIT})
 # The states of a connection whose end was sent, while the other side's was not.
 ENDED = frozenset({FIN_WAIT1, FIN_WAIT2})
 
@@ -57,7 +59,7 @@ class TcpSocket(NamedTuple):
 
     Attributes:
         state: its state, a number of include/net/tcp_states.h.
-        inode: its file's number, or 0 where no process has it open any more.
+        inode: its file's number, or 0 where no process has it open, or none yet.
         user: the number of the user whose it is.
     """
 

@@ -25,7 +25,7 @@ from tests.support.tcp import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from pt_bridge.front.connection import FrontedConnection
 
@@ -105,9 +105,12 @@ class Rig:
         for each in self.silent:
             each.drop()
 
-    def open(self) -> None:
+    def open(self, on_stuck: Callable[[], None] | None = None) -> None:
         self.fronted = self.front.open(
-            self.pt.address, self.pt.has_died, names_clients=self.names_clients
+            self.pt.address,
+            self.pt.has_died,
+            names_clients=self.names_clients,
+            on_stuck=on_stuck,
         )
 
     def restart(self) -> None:
