@@ -234,8 +234,7 @@ def _held_by(port: int, *, is_server: bool) -> str:
             "another port"
         )
     pid, name = found
-    is_plugin = b"SS_LOCAL_PORT" in os.environb
-    if pid == os.getppid() and is_plugin and not is_server:
+    if pid == os.getppid() and not is_server:
         return (
             f"held by {name} (pid {pid}), which started pt-bridge: this looks like "
             f"the server side, so add 'server' to the plugin options"
