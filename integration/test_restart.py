@@ -7,6 +7,7 @@ import signal
 import socket
 from typing import TYPE_CHECKING
 
+import psutil
 import pytest
 
 from integration.support.endpoints import connect, digest, download, free_port, upload
@@ -14,8 +15,6 @@ from integration.support.programs import end_pt
 from tests.support.child_processes import children
 
 if TYPE_CHECKING:
-    import psutil
-
     from integration.support.endpoints import Service
     from integration.support.machine import Chain, Machine
     from integration.support.programs import Program
@@ -82,7 +81,9 @@ def test_a_servers_pt_that_stands_still_is_started_again_behind_a_front(
     )
     _is_carried(chain, service)
     said = len(chain.server.output)
-    _pt_of(machine, chain.server).suspend()
+    pt = _pt_of(machine, chain.server)
+    pt.suspend()
+    wait_until(lambda: pt.status() == psutil.STATUS_STOPPED, "the PT stands still")
     with connect(("127.0.0.1", chain.port)):
         chain.server.wait_for(f"{PT} lives, and accepts nothing", after=said)
         chain.server.wait_for(READY, after=said)
