@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from integration.support.endpoints import connect, digest, download, free_port, upload
-from integration.support.programs import end_pt
+from integration.support.programs import end_pt, wait_until
 from tests.support.child_processes import children
 
 if TYPE_CHECKING:
