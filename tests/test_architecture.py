@@ -56,6 +56,7 @@ MOST_FILES, MOST_LINES = 12, 400
 # What others must have; there is nothing in it that could be run.
 PROTOCOLS_ONLY = {"pt_bridge.session.owners"}
 TESTS_OF_THE_WHOLE = {Path("test_architecture.py"), Path("protocol/test_mutation.py")}
+TESTS_OF_THE_WHOLE.add(Path("process/test_exchanged_ports.py"))
 # I/O, the clock, randomness, and what waits or logs.
 IMPURE = set(
     """

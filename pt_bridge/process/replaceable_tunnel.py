@@ -19,15 +19,18 @@ from pt_bridge.errors import PtBridgeError
 from pt_bridge.files import operator_files
 from pt_bridge.process.trial_start import try_start
 from pt_bridge.process.tunnel import Tunnel
-from pt_bridge.process.tunnel_spec import has_to_wait, listen
+from pt_bridge.process.tunnel_spec import UdpAddress, has_to_wait, listen
 from pt_bridge.system.log import logger
 
 if TYPE_CHECKING:
     import asyncio
+    from collections.abc import Sequence
 
     from pt_bridge.bridge.base import Bridge
+    from pt_bridge.plans.plan import Plan
     from pt_bridge.process.tunnel import TunnelSetup
     from pt_bridge.process.tunnel_spec import Sockets, TunnelSpec
+    from pt_bridge.protocol.address import Address
 
 CANNOT_BE_REPLACED = (
     "the PT cannot be replaced without cutting what it carries, as it is not known to "
@@ -43,6 +46,13 @@ class _Next(NamedTuple):
     sockets: Sockets
 
 
+class _Queued(NamedTuple):
+    """What is to come after that, and whether it had to wait for a port of ours."""
+
+    wanted: TunnelSpec
+    waits: bool
+
+
 class ReplaceableTunnel(Tunnel):
     """A tunnel that may become another one, or have another PT, at any time."""
 
@@ -51,7 +61,34 @@ class ReplaceableTunnel(Tunnel):
         super().__init__(setup)
         self._next: _Next | None = None
         self._replacing: asyncio.Task[None] | None = None
-        self._queued: TunnelSpec | None = None
+        self._tried_out: TunnelSpec | None = None
+        self._queued: _Queued | None = None
+
+    @property
+    def held(self) -> Sockets:
+        """Where it listens itself, or will as soon as its next PT is ready."""
+        return {**self._sockets, **(self._next.sockets if self._next else {})}
+
+    @property
+    def of_pt(self) -> Sequence[Address]:
+        """Where its PT listens, or its next one."""
+        coming = self._next.wanted.of_pt if self._next else ()
+        return (*super().of_pt, *coming)
+
+    @property
+    def places(self) -> Sequence[Address]:
+        """Where it or its PT listens, or will: no other tunnel may, until it leaves."""
+        own = [each for each in self.held if not isinstance(each, UdpAddress)]
+        return (*own, *self.of_pt)
+
+    def stays(self, plan: Plan | None) -> bool:
+        """Whether it is what the file says, and is not about to be something else."""
+        coming = (
+            self._tried_out,
+            self._next and self._next.wanted,
+            self._queued and self._queued.wanted,
+        )
+        return all(each.plan == plan for each in (self.wanted, *filter(None, coming)))
 
     def _end(self) -> None:
         super()._end()
@@ -72,7 +109,7 @@ class ReplaceableTunnel(Tunnel):
             self._hand_over()
         elif self._queued is not None:
             self._close()
-            self.wanted, self._queued = self._queued, None
+            self.wanted, self._queued = self._queued.wanted, None
             self._tasks.create_task(self._begin_once_free())
         else:
             super()._on_ended(failure)
@@ -105,41 +142,40 @@ class ReplaceableTunnel(Tunnel):
                 listens now. None, with `wanted`, where it has to wait for a port.
         """
         is_new, wanted = wanted is not None, wanted or self.wanted
-        waits = sockets is None and (is_new or self._has_to_wait(wanted))
+        waits = sockets is None and (
+            is_new or has_to_wait(wanted, self._sockets, self.of_pt)
+        )
         self._replace(wanted, sockets, is_new=is_new, waits=waits)
 
     def _replace(
         self, wanted: TunnelSpec, sockets: Sockets | None, *, is_new: bool, waits: bool
     ) -> None:
-        if self._next is not None or self._replacing is not None:
-            self._queue(wanted, sockets, is_new=is_new)
+        if self._next is not None or self._tried_out is not None:
+            _close(sockets)
+            self._queue(_Queued(wanted, waits), is_new=is_new)
         elif self._present is None:
             _close(sockets)
             self.wanted = wanted
             self._another_try.now()
         elif is_new and not self._present.is_up:
             # It carries nothing new, and may never be ready.
-            self._queue(wanted, sockets, is_new=True)
+            _close(sockets)
+            self._queue(_Queued(wanted, waits), is_new=True)
             self._present.stop()
         elif not waits:
             self._replace_beside(wanted, sockets)
         elif self._present.has_port_of_pt and not self._present.can_release_port:
             logger.warning(CANNOT_BE_REPLACED)
         else:
+            self._tried_out = wanted
             self._replacing = self._tasks.create_task(
                 self._replace_in_place(self._present, wanted)
             )
 
-    def _has_to_wait(self, wanted: TunnelSpec) -> bool:
-        return has_to_wait(wanted, self._sockets, self.wanted.of_pt)
-
-    def _queue(
-        self, wanted: TunnelSpec, sockets: Sockets | None, *, is_new: bool
-    ) -> None:
+    def _queue(self, queued: _Queued, *, is_new: bool) -> None:
         """Replace the PT once more, when the one that is being started is settled."""
-        _close(sockets)
         if is_new:
-            self._queued = wanted
+            self._queued = queued
             if self._next is not None:
                 self._next.bridge.stop()
         else:
@@ -191,17 +227,33 @@ class ReplaceableTunnel(Tunnel):
 
     def _replace_queued(self) -> None:
         queued, self._queued = self._queued, None
-        if queued is None or queued.plan == self.wanted.plan or self._is_ending:
+        if queued is None or self._is_ending:
             return
-        self._replace(queued, None, is_new=True, waits=self._has_to_wait(queued))
+        wanted, waits = queued
+        if wanted.plan == self.wanted.plan:
+            return
+        sockets = self._listen_if_free(wanted) if waits else None
+        waits = waits and sockets is None
+        self._replace(wanted, sockets, is_new=True, waits=waits)
+
+    def _listen_if_free(self, wanted: TunnelSpec) -> Sockets | None:
+        """Listen where one had to wait; None where another of ours has not left yet."""
+        try:
+            return listen(wanted, self._sockets, self.taken())
+        except (PtBridgeError, OSError):
+            return None
 
     async def _replace_in_place(self, old: Bridge, wanted: TunnelSpec) -> None:
         """Have the present bridge give up its port, and start the new one there."""
         try:
             logger.info("replacing the PT: the new one is tried out first")
-            await try_start(wanted.config, self._variables)
-            if old is not self._present:  # it has died meanwhile
-                self._queued = self._queued or wanted
+            try:
+                await try_start(wanted.config, self._variables)
+            finally:
+                self._tried_out = None
+            # Has it died meanwhile, or is it to be something else by now?
+            if old is not self._present or self._queued is not None:
+                self._queued = self._queued or _Queued(wanted, waits=True)
             else:
                 logger.info("replacing the PT, which has given up its port")
                 self._present, self.wanted = None, wanted

@@ -23,11 +23,12 @@ from pt_bridge.system.systemd import NOTIFY_SOCKET, notify
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from pt_bridge.metrics.figures import Figures
     from pt_bridge.process.tunnel import MakeBridge
-    from pt_bridge.process.tunnel_spec import Sockets, TunnelSpec
+    from pt_bridge.process.tunnel_spec import Place, Sockets, TunnelSpec
+    from pt_bridge.protocol.address import Address
 
     ReadAgain = tuple[Mapping[str, TunnelSpec], Sequence[str]]
 
@@ -126,7 +127,14 @@ class Run:
         setup = TunnelSetup(
             wanted, self._make_bridge, self._variables, sockets, is_kept=True
         )
-        return KeptTunnel(name, ReplaceableTunnel(setup), self._on_settled)
+        replaceable = ReplaceableTunnel(setup)
+        replaceable.taken = lambda: self._places_beside(replaceable)
+        return KeptTunnel(name, replaceable, self._on_settled)
+
+    def _places_beside(self, one: ReplaceableTunnel) -> list[Address]:
+        """Return where all tunnels but one listen."""
+        all_ = [tunnel.replaceable for tunnel in self._tunnels.values()]
+        return [place for each in all_ if each is not one for place in each.places]
 
     async def run(self) -> None:
         """Keep all tunnels going until `stop` is called."""
@@ -217,7 +225,8 @@ class Run:
             wanted, notes = self._read()
             renamed = self._renamed(wanted)
             changed = self._changed(wanted, renamed)
-            sockets = self._listen(changed)
+            staying = {renamed.get(name, name) for name in wanted}
+            sockets = self._listen(changed, renamed, staying)
         except PtBridgeError as error:
             logger.warning("reloading: %s; going on as before", error)
             return
@@ -277,17 +286,27 @@ class Run:
     ) -> dict[str, TunnelSpec]:
         """Return those that are new, or to be something else."""
         present = {
-            name: self._tunnels[renamed.get(name, name)].replaceable.wanted.plan
+            name: self._tunnels[renamed.get(name, name)].replaceable
             for name in (*self._tunnels, *renamed)
         }
         return {
             name: each
             for name, each in wanted.items()
-            if name not in present or present[name] != each.plan
+            if name not in present or not present[name].stays(each.plan)
         }
 
-    def _listen(self, changed: Mapping[str, TunnelSpec]) -> dict[str, Sockets | None]:
+    def _listen(
+        self,
+        changed: Mapping[str, TunnelSpec],
+        renamed: Mapping[str, str],
+        staying: Collection[str],
+    ) -> dict[str, Sockets | None]:
         """Listen where these want to, or see that they can; all of them, or none.
+
+        Args:
+            changed: by name, what is to be.
+            renamed: by their new names, what some are called until now.
+            staying: the names, until now, of those that are not gone.
 
         Returns:
             By name, where each listens; None for who has to wait until a port is given
@@ -296,13 +315,12 @@ class Run:
         Raises:
             ListenError: somewhere that cannot be done.
         """
-        present = [tunnel.replaceable for tunnel in self._tunnels.values()]
-        held = {key: sock for each in present for key, sock in each.sockets.items()}
-        of_pts = [address for each in present for address in each.of_pt]
         made: dict[str, Sockets | None] = {}
         try:
             for name, wanted in changed.items():
-                waits = has_to_wait(wanted, held, of_pts)
+                others = {each for each in staying if each != renamed.get(name, name)}
+                held, taken = self._places(others)
+                waits = has_to_wait(wanted, held, taken)
                 made[name] = None if waits else listen(wanted, held)
         except ConfigError as error:
             for sockets in made.values():
@@ -310,6 +328,22 @@ class Run:
                     sock.close()
             raise type(error)(f"{wanted.where}{error}") from None
         return made
+
+    def _places(self, others: Collection[str]) -> tuple[Sockets, list[Address]]:
+        """Return the sockets that a tunnel may share, and where it cannot listen yet.
+
+        It shares its own, and those of who is gone. Others may go on where they are, if
+        their new PTs fail; who shared a socket with them would get their connections.
+        """
+        held: dict[Place, socket.socket] = {}
+        taken: list[Address] = []
+        for name, tunnel in self._tunnels.items():
+            if name in others:
+                taken += tunnel.replaceable.places
+            else:
+                taken += tunnel.replaceable.of_pt
+                held.update(tunnel.replaceable.held)
+        return held, taken
 
 
 def _have_one_place(one: TunnelSpec, other: TunnelSpec) -> bool:

@@ -21,7 +21,7 @@ from pt_bridge.system import log
 from pt_bridge.system.log import logger
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from pt_bridge.bridge.base import Bridge
     from pt_bridge.metrics.figures import Figures
@@ -64,6 +64,7 @@ class Tunnel:
         wanted: what the present bridge is, or the one that is tried again.
         is_well: whether a PT was ready, and has not failed since.
         on_settled: called whenever a PT is ready, or has failed.
+        taken: returns where other tunnels of ours listen.
     """
 
     def __init__(self, setup: TunnelSetup) -> None:
@@ -86,6 +87,7 @@ class Tunnel:
         self._over = asyncio.Event()
         self.is_well = False
         self.on_settled: Callable[[], None] = lambda: None
+        self.taken: Callable[[], Iterable[Address]] = tuple
 
     async def run(self) -> None:
         """Carry connections until it is told to end.
@@ -185,14 +187,14 @@ class Tunnel:
         if self._is_ending:
             return
         try:
-            self._sockets = listen(self.wanted)
+            self._sockets = listen(self.wanted, taken=self.taken())
             self._begin()
         except (PtBridgeError, OSError) as error:
             self._on_ended(error)
 
     async def _begin_once_free(self) -> None:
         """Start as soon as nobody listens any more where clients connect."""
-        await become_free(lambda: None if self._is_ending else self.wanted)
+        await become_free(lambda: None if self._is_ending else self.wanted, self.taken)
         self._listen_and_begin()
 
     async def _take_over(self) -> None:

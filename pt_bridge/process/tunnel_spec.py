@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import os
 import socket
 from typing import TYPE_CHECKING, NamedTuple
@@ -76,17 +77,24 @@ class TunnelSpec(NamedTuple):
 
 
 def listen(
-    wanted: TunnelSpec, held: Sockets | None = None
+    wanted: TunnelSpec, held: Sockets | None = None, taken: Iterable[Address] = ()
 ) -> dict[Place, socket.socket]:
     """Return sockets for where a tunnel's clients connect, and send datagrams.
 
     Args:
         wanted: what the tunnel is to be.
         held: sockets that listen already, which are shared where they fit.
+        taken: where other tunnels of ours listen. The kernel would not tell of those
+            whose sockets systemd has: each who asks is given the same.
 
     Raises:
         ListenError: an address cannot be listened on; then nothing is left open.
     """
+    for one, other in itertools.product(wanted.listen, taken):
+        if overlap(one, other):
+            raise ListenError(
+                f"cannot listen on port {one.port}: another tunnel still does"
+            )
     with contextlib.ExitStack() as stack:
         made: dict[Place, socket.socket] = {}
         places: list[Place] = [*wanted.outer, *wanted.datagrams]
@@ -121,17 +129,21 @@ def has_to_wait(wanted: TunnelSpec, held: Sockets, of_pts: Iterable[Address]) ->
     return any(overlap(one, other) for one in wanted.listen for other in taken)
 
 
-async def become_free(wanted: Callable[[], TunnelSpec | None]) -> None:
+async def become_free(
+    wanted: Callable[[], TunnelSpec | None],
+    taken: Callable[[], Iterable[Address]] = tuple,
+) -> None:
     """Wait until nobody listens where a tunnel wants to, or for a while.
 
     Args:
         wanted: returns what the tunnel is to be; None once it is to be nothing.
+        taken: returns where other tunnels of ours listen.
     """
     loop = asyncio.get_running_loop()
     end = loop.time() + RELEASE_LIMIT
     while loop.time() < end and (now := wanted()) is not None:
         try:
-            made = listen(now)
+            made = listen(now, taken=taken())
         except ListenError:
             await asyncio.sleep(RELEASE_INTERVAL)  # nobody would tell us
         else:

@@ -168,6 +168,20 @@ async def test_it_waits_until_a_port_is_free(bench: Bench) -> None:
     assert len(asked) == 3
 
 
+async def test_it_waits_until_another_tunnel_has_left(bench: Bench) -> None:
+    """Which the kernel would not say of a socket that systemd gives to each."""
+    asked: list[Address] = []
+
+    def taken() -> list[Address]:
+        asked.append(at(bench.port))
+        return asked if len(asked) < 3 else []
+
+    await become_free(lambda: client(bench.port), taken)
+    assert len(asked) == 3
+    with pytest.raises(ListenError, match="another tunnel still does"):
+        listen(client(bench.port), taken=[at(bench.port)])
+
+
 async def test_it_does_not_wait_for_nothing(bench: Bench) -> None:
     bench.listen(port=bench.port)
     await become_free(lambda: None)
