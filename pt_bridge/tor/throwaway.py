@@ -140,7 +140,7 @@ class ThrowawayTor(Started):
             listens = False
         if not listens:
             raise ProgramError(f"tor does not start: {self._last_problem()}")
-        async with asyncio.timeout(control.LIMIT):
+        async with asyncio.timeout(START_LIMIT):
             sock = await control.connect(self._control_port())
             stack.callback(sock.hang_up)
             await asyncio.to_thread(self._begin, stack, sock)
