@@ -65,6 +65,12 @@ class Two:
             assert receive(end, 1) == b"x"
             exchange(near, end)
 
+    def are_at(self, first: int, second: int) -> None:
+        """Wait until both are ready at these ports, and lead to their own servers."""
+        self.are_ready(first, second)
+        self.leads_to(first, self.first)
+        self.leads_to(second, self.second)
+
 
 @pytest.fixture
 def two(bench: Bench) -> Two:
@@ -73,9 +79,7 @@ def two(bench: Bench) -> Two:
 
 def test_two_exchange_their_ports(two: Two) -> None:
     two.rig.reload(*two.at(two.b, two.a))
-    two.are_ready(two.b, two.a)
-    two.leads_to(two.b, two.first)
-    two.leads_to(two.a, two.second)
+    two.are_at(two.b, two.a)
     two.rig.stop()
 
 
@@ -86,9 +90,7 @@ def test_two_exchange_their_ports_while_one_is_being_moved(two: Two) -> None:
     two.rig.pt.event("waits")
     two.rig.pt.play(*CLIENT)
     two.rig.reload(*two.at(two.b, two.a))
-    two.are_ready(two.b, two.a)
-    two.leads_to(two.b, two.first)
-    two.leads_to(two.a, two.second)
+    two.are_at(two.b, two.a)
     two.rig.stop()
     assert "was not taken" not in two.rig.program.text
 
@@ -106,9 +108,7 @@ def test_who_wants_a_port_waits_where_its_owner_cannot_leave(two: Two) -> None:
     two.leads_to(two.a, two.first)
     two.rig.pt.play(*CLIENT)
     two.rig.reload(*two.at(two.b, two.a))
-    two.are_ready(two.b, two.a)
-    two.leads_to(two.b, two.first)
-    two.leads_to(two.a, two.second)
+    two.are_at(two.b, two.a)
     two.rig.stop()
 
 
@@ -150,7 +150,5 @@ def test_another_gets_the_port_of_a_move_that_is_taken_back(two: Two) -> None:
     two.rig.pt.event("waits")
     two.rig.pt.play(*CLIENT)
     two.rig.reload(*two.at(two.a, two.n))
-    two.are_ready(two.a, two.n)
-    two.leads_to(two.a, two.first)
-    two.leads_to(two.n, two.second)
+    two.are_at(two.a, two.n)
     two.rig.stop()
