@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-import secrets
+import os
 
 MOST = 65_536  # clients that are counted; more are "or more"
 DIGEST_SIZE = 8  # bytes
@@ -15,7 +14,7 @@ class DistinctClients:
 
     def __init__(self) -> None:
         """Create one that has seen nobody."""
-        self._key = secrets.token_bytes(KEY_SIZE)
+        self._key = os.urandom(KEY_SIZE)
         self._seen: set[bytes] = set()
 
     def add(self, host: str) -> bool:
@@ -24,6 +23,9 @@ class DistinctClients:
         Returns:
             Whether it was counted now.
         """
+        # A client needs none of OpenSSL, which comes with it and takes 2 MiB.
+        import hashlib
+
         before = len(self._seen)
         if before < MOST:
             data = host.encode()
