@@ -73,6 +73,7 @@ class TorNetwork:
     Attributes:
         machine: where everything runs.
         fingerprint: the bridge's.
+        defaults: a torrc with what each tor of this network must know.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -85,7 +86,9 @@ class TorNetwork:
         home.mkdir()
         self.machine = Machine(home, self._site)
         self.fingerprint = ""
+        self.defaults = self.machine.folder / "defaults"
         self._authorities = ""
+        self._others: list[Program] = []
         self._error: BaseException | None = None
         self._bridge: Program
         self._thread = threading.Thread(target=self._start)
@@ -95,11 +98,14 @@ class TorNetwork:
         try:
             for number in range(3):
                 self._make_authority(f"a{number}", 7100 + number, 7110 + number)
+            # Once: a tor that starts must not find it while it is being written.
+            self.defaults.write_text(FOR_ALL + self._authorities)
             for number in range(3):
                 ports = f"ORPort {LOOPBACK}:{7100 + number}\n"
                 ports += f"DirPort {LOOPBACK}:{7110 + number}\n"
-                self._tor(f"a{number}", AUTHORITY + ports)
-                self._tor(f"r{number}", f"ORPort {LOOPBACK}:{7120 + number}\n{RELAY}")
+                relay = f"ORPort {LOOPBACK}:{7120 + number}\n{RELAY}"
+                self._others.append(self._tor(f"a{number}", AUTHORITY + ports))
+                self._others.append(self._tor(f"r{number}", relay))
             self._bridge = self._tor("b0", BRIDGE.format(folder=self.folder("b0")))
             self._await("b0")
             words = (self.folder("b0") / "fingerprint").read_text().split()
@@ -128,13 +134,6 @@ class TorNetwork:
     def control(self) -> str:
         """The bridge's control port."""
         return str(self.folder("b0") / CONTROL)
-
-    @property
-    def defaults(self) -> Path:
-        """A torrc with what each tor of this network must know."""
-        path = self.machine.folder / "defaults"
-        path.write_text(FOR_ALL + self._authorities)
-        return path
 
     def restart_bridge(self) -> None:
         """End the bridge's tor, and start it again; it writes a new cookie."""
@@ -171,6 +170,8 @@ class TorNetwork:
         log = self.folder(name) / "notice.log"
 
         def is_done() -> bool:
+            for each in self._others:
+                assert each.runs, f"a tor has ended: {each.text}"
             text = log.read_text(errors="replace") if log.exists() else ""
             return "100" in BOOTSTRAPPED.findall(text)
 
