@@ -12,15 +12,19 @@ import contextlib
 import importlib.metadata
 import os
 import re
+import select
 import shutil
 import subprocess
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from integration.support.internet import in_network
+from integration.support.programs import DEADLINE as PATIENCE
 from integration.support.programs import ROOT, find, wait_until
+from tests.support.child_processes import children
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -84,11 +88,15 @@ class SystemdMachine:
         # Until it has become systemd, its root folder is ours.
         return name == "systemd" and (self.root / "run/systemd/private").exists()
 
-    def _do(self, *command: str) -> subprocess.CompletedProcess[str]:
+    def _there(self, *command: str) -> list[str]:
+        """Return the command that runs a command there."""
         environment = ("env", "-i", f"PATH={SEARCH_PATH}", "LANG=C.UTF-8", "HOME=/root")
         there = [find("nsenter"), f"--target={self.pid}", "--all", "--root", "--wd"]
+        return [*there, *environment, *command]
+
+    def _do(self, *command: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [*there, *environment, *command],
+            self._there(*command),
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -155,13 +163,20 @@ class SystemdMachine:
 
     def wait_for(self, unit: str, words: str, times: int = 1) -> None:
         """Wait until the journal has these words of a unit, so many times."""
-
-        def are_there() -> bool:
-            return self.journal(unit).count(words) >= times
-
-        try:
-            wait_until(are_there, words)
-        except AssertionError:
+        command = ("journalctl", "--follow", "--no-tail", "--output=cat")
+        with subprocess.Popen(
+            self._there(*command, f"--unit={unit}"),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+        ) as follower:
+            assert follower.stdout is not None
+            try:
+                found = _comes(follower.stdout.fileno(), words.encode(), times)
+            finally:
+                for each in children(follower.pid):  # nsenter ends with it
+                    each.kill()
+        if not found:
             pytest.fail(f"{unit} did not write {words!r}:\n{self.journal()}")
 
     def processes(self) -> dict[str, list[Path]]:
@@ -198,6 +213,20 @@ def installed(folder: Path) -> Iterator[SystemdMachine]:
     with contextlib.closing(SystemdMachine(mount_point)) as machine:
         machine.install()
         yield machine
+
+
+def _comes(descriptor: int, words: bytes, times: int) -> bool:
+    """Read until there were these words so many times; return whether they came."""
+    until = time.monotonic() + PATIENCE
+    text = b""
+    while text.count(words) < times:
+        left = max(0.0, until - time.monotonic())
+        readable, _, _ = select.select([descriptor], [], [], left)
+        data = os.read(descriptor, 65536) if readable else b""
+        if not data:
+            return False
+        text += data
+    return True
 
 
 def _copy_distribution(name: str, packages: Path) -> None:
