@@ -241,7 +241,7 @@ class Kills:
                 lambda: not any(it.left() for it in self.killings.values()),
                 "",
                 within=LEFT_WITHIN,
-                retry=1,
+                retry=5,
             )
         self.left = {kill: it.left() for kill, it in self.killings.items()}
 

@@ -48,7 +48,7 @@ class Left:
                 lambda: not any(map(self._surplus, PAIRINGS)),
                 "",
                 within=LEFT_WITHIN,
-                retry=1,
+                retry=5,
             )
         self.sockets = {pairing: self._surplus(pairing) for pairing in PAIRINGS}
 
