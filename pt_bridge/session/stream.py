@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from pt_bridge.session.owners import StreamOwner
     from pt_bridge.session.second_try import SecondTry
 
-# What a client may send before ACCEPT, and so keeps for another try (bytes).
+# What a client may send before ACCEPT, and so keeps for another try (bytes): no more
+# than a server that refuses it throws away.
 MAX_KEPT = 64 * 1024
 # What is thrown away for a local side that has gone: more costs more than a new PT
 # connection (bytes).
@@ -141,7 +142,8 @@ class Stream(BaseStream["SessionConnection"]):
         )
 
     def _may_keep(self, size: int) -> bool:  # two connections must say the same
-        return self.is_early and self.second_try is None and size < MAX_KEPT
+        has_room = size <= MAX_KEPT - READ_SIZE
+        return self.is_early and self.second_try is None and has_room
 
     def most_in_pipe(self) -> int:
         """Return how many bytes of the local side may come in a pipe now."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pt_bridge.net.sockets import reset, unsent
+from pt_bridge.protocol.frames import Cause
 from pt_bridge.relay.pipes import Pipe, PipePool
 from pt_bridge.session.sessions import Limits
 from pt_bridge.session.stream import MAX_KEPT
@@ -324,13 +325,31 @@ async def test_no_more_is_read_before_accept_than_is_kept() -> None:
         data = noise(4 * MAX_KEPT)
         async with r.ticking(), asyncio.TaskGroup() as tasks:
             tasks.create_task(write(host, data))
-            await turn_until(lambda: r.asked and r.stream.outbound >= MAX_KEPT)
+            await turn_until(lambda: r.asked and r.stream.outbound >= MAX_KEPT // 2)
             for _ in range(50):
                 await asyncio.sleep(0)
-            assert r.stream.outbound < MAX_KEPT + 16 * 1024
+            assert r.stream.outbound <= MAX_KEPT
             r.asked.pop()(r.service())
             heard = tasks.create_task(read(r.services[0], len(data)))
         assert heard.result() == data
+
+
+async def test_a_refusal_costs_no_connection_whatever_was_sent_before() -> None:
+    """The server throws away all that a client may send until it has heard of it."""
+    with rig() as r:
+        r.reaches = False
+        host = r.carry()
+        async with r.ticking():
+            await write(host, b"?")
+            await turn_until(lambda: r.asked and r.stream.outbound == 1)
+            await write(host, noise(MAX_KEPT))
+            await turn_until(lambda: r.stream.outbound > MAX_KEPT // 2)
+            for _ in range(50):
+                await asyncio.sleep(0)
+            r.asked.pop()(Cause.REFUSED)
+            assert await is_reset(host)
+        await turn_until(lambda: r.client.idle == 1)
+        assert r.client.connections == r.server.connections == 1
 
 
 async def test_a_connection_that_died_has_no_use_for_a_service() -> None:
