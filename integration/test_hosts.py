@@ -475,7 +475,7 @@ def test_probes_reach_nobody(machine: Machine, stack: contextlib.ExitStack) -> N
     machine.secrets.add("a-proxy-password")
     url = f"socks5://a-user:a-proxy-password@{LOOPBACK}:{proxy.port}"
     pair = Pair(machine, "rust", extra=f";upstream-proxy={url}")
-    assert pair.client.probes > 1
+    assert pair.client.probes
     assert "the plugin is not there" not in pair.client.program.text
     assert proxy.targets == []
     sock = stack.enter_context(connect(pair.client.local))

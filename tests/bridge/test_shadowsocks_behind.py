@@ -17,7 +17,7 @@ from pt_bridge.options.config import Config
 from pt_bridge.options.ss_variables import variables_from_flags
 from pt_bridge.protocol.address import Address
 from pt_bridge.protocol.frames import Cause
-from tests.support.tcp import read
+from tests.support.tcp import not_listening, read
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -91,11 +91,10 @@ async def test_where_it_is_wanted_a_header_names_the_client(
 async def test_one_that_does_not_listen_is_complained_of(
     service: socket.socket,
 ) -> None:
-    where = place(service)
-    service.close()
-    behind = Behind(where)
-    await behind.find()
-    assert await behind.connect(CLIENT) is Cause.REFUSED
+    behind = Behind(place(service))
+    with not_listening(service):
+        await behind.find()
+        assert await behind.connect(CLIENT) is Cause.REFUSED
     (text,) = behind.complaints
     assert "did not take it (connection refused)" in text
 

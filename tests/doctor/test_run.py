@@ -13,6 +13,7 @@ import pytest
 
 from pt_bridge.net.connect import DIAL_LIMIT
 from tests.support.processes import CLIENT, SECRET, SERVER
+from tests.support.tcp import not_listening
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -313,7 +314,7 @@ def test_each_of_several_ways_is_looked_at(bench: Bench) -> None:
     texts = [each["text"] for each in results]
     assert any(text.startswith("way 1 of 2 (obfs3): ") for text in texts)
     assert code == 0
-    listener.close()
-    code, results = links(bench, *arguments)
+    with not_listening(listener):
+        code, results = links(bench, *arguments)
     assert results[-1]["text"] == "none of the 2 ways works"
     assert code == results[-1]["exit_code"] != 0

@@ -16,7 +16,15 @@ from pt_bridge.front.front import STRANGER_PATIENCE
 from pt_bridge.net.sockets import reset
 from pt_bridge.protocol.address import Address
 from tests.support.fronts import ANSWER, HELLO, MOMENT, PATIENCE, Rig, hung_up, rig
-from tests.support.tcp import is_reset, is_silent, read, read_to_end, turn_until, write
+from tests.support.tcp import (
+    is_reset,
+    is_silent,
+    not_listening,
+    read,
+    read_to_end,
+    turn_until,
+    write,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -139,8 +147,8 @@ async def test_a_client_whose_pt_dies_beside_another_has_that_at_once() -> None:
 async def test_a_pt_that_lives_and_takes_nobody_is_complained_of() -> None:
     """ER-13: as the PT's own port, it answers with a reset."""
     with rig() as r:
-        r.pt.sock.close()
-        assert await is_reset(await r.connect())
+        with not_listening(r.pt.sock):
+            assert await is_reset(await r.connect())
         await r.is_over()
         (complaint,) = r.complaints
         assert complaint == (

@@ -18,7 +18,7 @@ from tests.support import proxies
 from tests.support.processes import DEADLINE
 from tests.support.proxies import Asked, byte_by_byte
 from tests.support.python import printed_by
-from tests.support.tcp import is_silent, noise, read, read_to_end, write
+from tests.support.tcp import is_silent, noise, not_listening, read, read_to_end, write
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -461,8 +461,7 @@ async def test_a_login_that_socks_cannot_carry_is_an_error(
 @EVERY_SCHEME
 async def test_each_address_of_the_proxy_is_tried(scheme: str) -> None:
     """SV-01: the first that can be reached serves."""
-    with served() as dead, served() as at:
-        dead.listener.close()
+    with served() as dead, served() as at, not_listening(dead.listener):
         proxy = at.proxy(scheme)
         deadline = asyncio.get_running_loop().time() + LIMIT
         async with asyncio.TaskGroup() as tasks:

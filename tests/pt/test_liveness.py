@@ -11,7 +11,7 @@ import pytest
 
 from pt_bridge.protocol.address import Address
 from pt_bridge.pt.liveness import Liveness
-from tests.support.tcp import read, turn_until
+from tests.support.tcp import not_listening, read, turn_until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Coroutine
@@ -81,9 +81,9 @@ async def test_a_pt_that_answers_anything_is_not(answer: bytes) -> None:
 
 async def test_one_that_is_not_there_is_for_others_to_notice() -> None:
     async with rig() as r:
-        r.server.close()
-        r.liveness.on_failed()
-        await r.is_done(1)
+        with not_listening(r.server):
+            r.liveness.on_failed()
+            await r.is_done(1)
         assert r.told == []
 
 

@@ -51,6 +51,17 @@ def closing(*pairs: Pair) -> Iterator[None]:
             sock.close()
 
 
+@contextlib.contextmanager
+def not_listening(listener: socket.socket) -> Iterator[None]:
+    """Close a listener, and let nobody else have its port for the block."""
+    with socket.socket(listener.family) as holder:
+        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        address = listener.getsockname()
+        listener.close()
+        holder.bind(address)
+        yield
+
+
 def noise(size: int) -> bytes:
     """Return bytes of which no two stretches look alike; always the same ones."""
     return hashlib.shake_128(str(size).encode()).digest(size)
