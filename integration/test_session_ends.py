@@ -15,11 +15,14 @@ used again, and new ones made.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
+import os
 from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
+from chaos.stage import pt
 from integration.support import closing
 from integration.support.pairings import (
     IAT_CRASH,
@@ -32,7 +35,7 @@ from integration.support.pairings import (
     obfs4,
     within,
 )
-from integration.support.programs import DEADLINE
+from integration.support.programs import DEADLINE, exited, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -48,6 +51,7 @@ IAT_SIZES = (0, 1, 1_000, 30_000)
 AT_ONCE = 12
 # How often a PT may crash of its own, with an iat-mode of 2.
 IAT_CRASHES = 5
+STARTED_AGAIN = "; starting the PT again in "
 # How long one may take beside the others (seconds).
 PATIENCE = 3 * DEADLINE
 
@@ -118,11 +122,18 @@ class Outcomes:
             raise AssertionError(self._said[attempt.pairing]) from self._wrong[attempt]
 
     def _try_all(self, line: Line, pairing: Pairing) -> Line:
-        """Try all over a line; return it."""
+        """Try all over a line; return it, once it has told of a PT that has crashed."""
         attempts = [each for each in (*ENDS, *IAT_ENDS) if each.pairing == pairing]
         for attempt in attempts:
             self._wrong.pop(attempt, None)
-        self._net.run(self._try(line, attempts), len(attempts) * PATIENCE)
+        with contextlib.ExitStack() as stack:
+            pts = [os.pidfd_open(pt(each).pid) for each in (line.client, line.server)]
+            for each in pts:
+                stack.callback(os.close, each)
+            self._net.run(self._try(line, attempts), len(attempts) * PATIENCE)
+            # Connections are cut before pt-bridge has said why.
+            if any(exited(each, 0) for each in pts):
+                wait_until(lambda: STARTED_AGAIN in line.said, "why a PT has ended")
         return line
 
     async def _try(self, line: Line, attempts: list[Attempt]) -> None:
