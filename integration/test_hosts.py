@@ -331,7 +331,6 @@ class StandIn:
     Attributes:
         program: the host.
         local: SS_LOCAL.
-        probes: how often it has looked for its plugin.
     """
 
     def __init__(
@@ -351,7 +350,6 @@ class StandIn:
         words = self.program.wait_for("host: started").split()
         self.program.wait_for("ready: ")
         self.local: Address = (LOOPBACK, int(words[3].rstrip(",")))
-        self.probes = int(words[4])
 
 
 class Pair:
@@ -475,7 +473,7 @@ def test_probes_reach_nobody(machine: Machine, stack: contextlib.ExitStack) -> N
     machine.secrets.add("a-proxy-password")
     url = f"socks5://a-user:a-proxy-password@{LOOPBACK}:{proxy.port}"
     pair = Pair(machine, "rust", extra=f";upstream-proxy={url}")
-    assert pair.client.probes
+    # One was connected, at least, and closed.
     assert "the plugin is not there" not in pair.client.program.text
     assert proxy.targets == []
     sock = stack.enter_context(connect(pair.client.local))

@@ -23,7 +23,7 @@ class DistinctClients:
         Returns:
             Whether it was counted now.
         """
-        # A client needs none of OpenSSL, which comes with it and takes 2 MiB.
+        # A client needs none of OpenSSL, which comes with it and takes 4 MiB.
         import hashlib
 
         before = len(self._seen)
