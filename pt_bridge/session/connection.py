@@ -10,9 +10,7 @@ from typing import TYPE_CHECKING
 from pt_bridge.errors import ProtocolError
 from pt_bridge.net.sockets import has_ended, reset, waiting
 from pt_bridge.protocol.frames import (
-    BEAT_FRAME,
     HEADER_SIZE,
-    PREFACE,
     Accepted,
     Cause,
     Datagram,
@@ -22,11 +20,10 @@ from pt_bridge.protocol.frames import (
     Said,
     WasReset,
 )
-from pt_bridge.protocol.session import Session
+from pt_bridge.relay.frame_sender import FrameSender
 from pt_bridge.relay.pipes import PIPE_SIZE
 from pt_bridge.relay.reader import Reader
 from pt_bridge.relay.splice import READ_SIZE
-from pt_bridge.relay.writer import Writer
 from pt_bridge.session.idle_period import IdlePeriod
 from pt_bridge.session.peer_limits import PeerLimits
 from pt_bridge.session.silence import UNANSWERED_LIMIT
@@ -44,36 +41,26 @@ if TYPE_CHECKING:
     from pt_bridge.session.owners import Carried, ConnectionOwner
 
 
-class SessionConnection:
+class SessionConnection(FrameSender):
     """A PT connection, which it owns and closes in any case.
 
     Attributes:
-        session, stream: what is said and heard on it; the stream that is open, or None.
+        stream: the one that is open, or None.
         is_fresh: whether it was made for its stream, and none was accepted on it yet.
         is_understood: whether the peer has said anything of the session.
-        is_client, is_closed: whether we open the streams, and whether it is over.
         owner, way: told of what happens; by which way it leads to the server (client).
     """
 
     __slots__ = (
         "_events",
         "_idle",
-        "_is_unwritable",
         "_limits",
-        "_loop",
         "_opened_at",
-        "_plain",
-        "_preface",
         "_reader",
         "_resume",
-        "_watch",
-        "_writer",
-        "is_client",
-        "is_closed",
         "is_fresh",
         "is_understood",
         "owner",
-        "session",
         "stream",
         "way",
     )
@@ -91,46 +78,24 @@ class SessionConnection:
 
         The owner is told of what happens.
         """
-        self._loop, self._plain, self.owner = loop, plain, owner
-        self.is_client, self.is_fresh = is_client, True
-        self.session = Session(is_client=is_client)
+        super().__init__(loop, plain, pipes, is_client=is_client)
+        self.owner = owner
         self.stream: Carried | None = None
         self.way: object = None
-        self.is_understood = self.is_closed = False
-        self._preface = PREFACE if is_client else b""
+        self.is_fresh, self.is_understood = True, False
         self._events: list[Event] = []
-        self._writer = Writer(loop, plain, pipes, self)
         self._reader = Reader(loop, plain, pipes, self)
-        self._watch, self._limits = Watch(loop, self), PeerLimits()
+        self._watch: Watch = Watch(loop, self)
+        self._limits = PeerLimits()
         self._idle: IdlePeriod | None = None
         self._resume: asyncio.Handle | None = None
-        self._is_unwritable, self._opened_at = False, 0.0
+        self._opened_at = 0.0
         self._reader.read(wanted=True)
-
-    @property
-    def can_send(self) -> bool:
-        """Whether more DATA may be sent now."""
-        return not (self._writer.is_blocked or self._is_unwritable or self.is_closed)
 
     @property
     def takes_datagrams(self) -> bool:
         """Whether one more may be sent: in a long queue it would come too late."""
         return self.can_send and waiting(self._plain) <= MAX_UNTAKEN
-
-    def send(self, frames: bytes) -> float:
-        """Send whole frames that are no BEAT; return the loop's time."""
-        now = self._loop.time()
-        self._watch.said(now)
-        if not self._is_unwritable:
-            self._writer.send(frames)
-        return now
-
-    def send_pipe(self, pipe: Pipe, count: int, header: bytes) -> float:
-        """Send a DATA frame of what a borrowed pipe holds; return the loop's time."""
-        now = self._loop.time()
-        self._watch.said(now)
-        self._writer.send_pipe(pipe, count, header)
-        return now
 
     def on_blocked(self) -> None:
         """Read no more of the local side: the PT is slow."""
@@ -142,11 +107,6 @@ class SessionConnection:
         if self.stream is not None:
             self._watch.said(self._loop.time())
             self.stream.update_reading()
-
-    def on_failed(self, _: OSError) -> None:
-        """Read what is still there: what had its EOF and its bytes stands."""
-        self._is_unwritable = True
-        self.on_blocked()
 
     def get_ready(self) -> None:
         """Say what can be said before the first stream, and wait for it (client)."""
@@ -326,27 +286,6 @@ class SessionConnection:
     def is_reading(self) -> bool:
         """Whether what comes is read: not while the local side is slow."""
         return self._reader.is_reading
-
-    def say_beat(self) -> None:
-        """Say that we are there."""
-        if not self._is_unwritable:
-            self._writer.send(BEAT_FRAME)
-
-    def say_bye(self) -> None:
-        """Say that nothing more comes on this connection."""
-        if not self._is_unwritable:
-            self._writer.send(self.session.bye())
-
-    @property
-    def is_unused(self) -> bool:
-        """Whether not even the preface was said (client)."""
-        return bool(self._preface)
-
-    @property
-    def has_backlog(self) -> bool:
-        """Whether the PT has yet to take the end of a stream that is over."""
-        is_held = self._writer.is_blocked or waiting(self._plain)
-        return bool(is_held) and not self._is_unwritable
 
     def begin_idle_period(self) -> None:
         """Have no stream for a while, and close after that."""
