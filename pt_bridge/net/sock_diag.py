@@ -21,11 +21,13 @@ if TYPE_CHECKING:
     from ipaddress import IPv4Address, IPv6Address
 
 # include/net/tcp_states.h
-ESTABLISHED, SYN_RECV, FIN_WAIT1, FIN_WAIT2, CLOSE_WAIT, LISTEN = 1, 3, 4, 5, 8, 10
+ESTABLISHED, SYN_RECV, FIN_WAIT1, FIN_WAIT2 = 1, 3, 4, 5
+CLOSE, CLOSE_WAIT, LISTEN = 7, 8, 10
 # The states of a connection that its end has not ended.
 OPEN = frozenset({ESTABLISHED, SYN_RECV, CLOSE_WAIT})
-# The states of a connection whose end was sent, while the other side's was not.
-ENDED = frozenset({FIN_WAIT1, FIN_WAIT2})
+# The states of a connection whose end was sent, while the other side's was not: CLOSE,
+# too, for a moment, while Linux keeps a smaller record of it in its place.
+ENDED = frozenset({FIN_WAIT1, FIN_WAIT2, CLOSE})
 
 NETLINK_SOCK_DIAG = 4  # include/uapi/linux/netlink.h, as are the next four
 NLM_F_REQUEST = 1

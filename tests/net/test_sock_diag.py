@@ -15,6 +15,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pt_bridge.net.sock_diag import (
+    ANSWER,
+    CLOSE,
+    CLOSE_WAIT,
     ERROR,
     FIN_WAIT2,
     HEADER,
@@ -315,6 +318,22 @@ def test_an_error_tells_why_there_is_nothing_to_tell(
     """netlink(7): an errno, with a minus."""
     answer = bytes(HEADER.size) + ERROR.pack(-error)
     assert _read_answer(NLMSG_ERROR, answer) is missing
+
+
+def test_a_host_that_the_kernel_is_about_to_forget_is_gone() -> None:
+    """A moment that no test can await; so the kernel's two answers are given."""
+    host, near = pair()
+    diag = SockDiag()
+    netlink, kernel = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+    diag._netlink = netlink
+    with netlink, kernel, closing((host, near)):
+        host.close()
+        for sequence, state, number in ((1, CLOSE, 0), (2, CLOSE_WAIT, inode(near))):
+            size = HEADER.size + ANSWER.size
+            header = HEADER.pack(size, SOCK_DIAG_BY_FAMILY, 0, sequence, 0)
+            told = ANSWER.pack(near.family, state, bytes(48), 0, 0, 0, US, number)
+            kernel.send(header + told)
+        assert diag.peer_has_closed(near) is True
 
 
 def test_nothing_is_known_outside_of_the_block() -> None:
