@@ -29,6 +29,9 @@ MESSAGE = bytes(range(64))
 ENDLESS = 1 << 60
 # How long a load beside a measurement may last at all (seconds).
 LOAD_LIMIT = 120
+# How many connections are made in a row: a relay may keep them for some seconds, and
+# beyond the limit of open files it would be that limit that is measured.
+MOST_CONNECTIONS = 4_000
 # What it takes for a load to flow at its full rate (seconds).
 LOAD_START = 0.3
 
@@ -169,7 +172,7 @@ def connections(
 
     Args:
         dial: makes a connection.
-        seconds: how long.
+        seconds: how long, where that are not more than `MOST_CONNECTIONS`.
         at_once: how many are under way at any time.
         far_end_closes: whether the far end closes first, and we when we have seen it.
 
@@ -191,7 +194,7 @@ def connections(
         began = time.perf_counter()
         for _ in range(at_once):
             begin()
-        while time.perf_counter() - began < seconds:
+        while done < MOST_CONNECTIONS and time.perf_counter() - began < seconds:
             events = poll.poll(PATIENCE)
             if not events:
                 raise ConnectionError("a connection was not answered")
