@@ -11,6 +11,7 @@ from pt_bridge.protocol.frames import (
     MAGIC,
     MAX_OTHER,
     PREFACE,
+    Cause,
     Event,
     Recognition,
     recognise,
@@ -83,6 +84,8 @@ class Ear:
         self._note(session.receive(piece))
         while session.has_more:
             self._note(session.receive(b""))
+            if session.is_open and session.reset_received > session.reset_sent:
+                session.reset(Cause.CUT)  # an OPEN may wait for it
 
     def _note(self, events: list[Event]) -> None:
         # That of a piece of DATA which goes on before, and one for each frame.

@@ -11,6 +11,8 @@ from enum import Enum
 from struct import Struct
 from typing import NamedTuple
 
+from pt_bridge.errors import ProtocolError
+
 # 15 bytes, chosen once at random, the first of which begins no usual protocol; then the
 # version.
 MAGIC = bytes.fromhex("e3b19f06c7d45a8812fe6b90a34d71")
@@ -26,6 +28,7 @@ HEADER_SIZE = 4
 MAX_DATA = 1 << 20  # bytes in one DATA frame
 MAX_OTHER = 512  # bytes in any other
 NUMBER = Struct(">H")
+LAST_NUMBER = 0xFFFF  # 1 follows it
 ID_SIZE = 8
 MAX_TEXT = MAX_OTHER - NUMBER.size - 1
 
@@ -156,6 +159,33 @@ def recognise(first: bytes) -> Recognition:
     if first[len(MAGIC)] != VERSION:
         return Recognition.OTHER_VERSION
     return Recognition.SESSION
+
+
+def number_after(number: int) -> int:
+    """Return the number of the stream that follows one."""
+    return number % LAST_NUMBER + 1
+
+
+def number_before(number: int) -> int:
+    """Return the number of the stream before one."""
+    return (number - 2) % LAST_NUMBER + 1
+
+
+def check_header(kind: int, length: int) -> None:
+    """Refuse a frame whose type or length there is not, before its payload has come.
+
+    Raises:
+        ProtocolError: which.
+    """
+    if kind == DATA:
+        if not 0 < length <= MAX_DATA:
+            raise ProtocolError(f"a DATA frame of {length} bytes")
+        return
+    sizes = SIZES_SKIPPED if kind >= SKIPPED_FROM else SIZES.get(kind)
+    if sizes is None:
+        raise ProtocolError(f"a frame of the unknown type {kind}")
+    if length not in sizes:
+        raise ProtocolError(f"a frame of type {kind} with {length} bytes")
 
 
 def frame(kind: int, payload: bytes = b"") -> bytes:

@@ -15,6 +15,7 @@ from pt_bridge.protocol.frames import (
     BEATEN,
     DATAGRAMS,
     ENDED,
+    LAST_NUMBER,
     MAX_DATA,
     MAX_TEXT,
     SKIPPED,
@@ -24,7 +25,7 @@ from pt_bridge.protocol.frames import (
     Opened,
     datagram_frame,
 )
-from pt_bridge.protocol.session import LAST_NUMBER, MAX_FRAMES, Session
+from pt_bridge.protocol.session import MAX_FRAMES, Session
 from tests.support.session_line import Line, RandomChoices
 from tests.support.session_states import (
     BEAT,
@@ -34,8 +35,10 @@ from tests.support.session_states import (
     EVENTS,
     FRAMES,
     ID,
+    LEFT_BEHIND,
     NEVER,
     STATES,
+    WAITING,
     WORDS,
     session_after,
     wire,
@@ -63,11 +66,17 @@ def test_each_frame_in_each_state_is_heard_or_ignored_or_a_breach(
         else:
             heard = session.receive(frame)
             assert heard == ([EVENTS[name]] if meaning == "x" else []), name
-    # Only a RESET may come too late, and only of the stream just before.
+            assert session.has_more == (meaning == "k"), name
+    # Only an end may come too late, and only of the stream just before.
     for name in NEVER:
         session = session_after(script, is_client=is_client)
+        frames = FRAMES[name](session.number)
+        if (script, name) == (WAITING, "OPEN+"):  # for our RESET
+            assert session.receive(frames) == []
+            frames = b""
+            session.reset(Cause.CUT)
         with pytest.raises(ProtocolError):
-            session.receive(FRAMES[name](session.number))
+            session.receive(frames)
 
 
 # When the stream is over: after the last of these, and not before.
@@ -100,6 +109,55 @@ def test_a_stream_is_over_when_eof_or_reset_has_passed_both_ways(
         session = session_after(" ".join(steps[:number]), is_client=is_client)
         assert session.is_open
     assert not session_after(script, is_client=is_client).is_open
+
+
+@pytest.mark.parametrize("end", ["EOF", "RESET"])
+@pytest.mark.parametrize("size", [1, 3, 1000])
+def test_what_comes_of_a_stream_that_the_client_has_left_is_dropped(
+    end: str, size: int
+) -> None:
+    """Whatever pieces it comes in, a part of a frame that was begun before included."""
+    session = session_after(">OPEN <ACCEPT", is_client=True)
+    assert session.receive(b"\3\0\0\7abc") == [b"abc"]
+    session.eof()
+    assert not session.may_open
+    session.reset(Cause.CUT)
+    session.open(ID)
+    assert session.drops_former
+    with pytest.raises(AssertionError):
+        session.skip(1)
+    said = b"defg" + DATA * 3 + FRAMES[end](1) + FRAMES["ACCEPT"](2) + DATA
+    heard: list[Event] = []
+    for start in range(0, len(said), size):
+        heard += session.receive(said[start : start + size])
+    assert heard == [ACCEPTED, b"x"]
+    assert not session.drops_former
+
+
+def test_a_client_leaves_only_a_stream_that_was_accepted_and_has_its_eof() -> None:
+    """Else more could still come of it, and no stream of datagrams is ever left."""
+    for script in (
+        *(">OPEN", ">OPEN >RESET", ">OPEN <ACCEPT", ">OPEN <ACCEPT >EOF"),
+        *(">OPEN <ACCEPT >RESET", ">OPEN >EOF >RESET", ">BYE"),
+        *(">OPEN2 <ACCEPT >EOF >RESET", f"{LEFT_BEHIND} >EOF >RESET"),
+    ):
+        assert not session_after(script, is_client=True).may_open, script
+
+
+def test_a_server_keeps_the_next_open_until_it_has_answered() -> None:
+    """And what follows: nothing of it is lost, nor taken for the stream before."""
+    session = session_after("<OPEN >ACCEPT", is_client=False)
+    left = DATA + FRAMES["EOF"](1) + FRAMES["RESET"](1)
+    assert session.receive(left + FRAMES["OPEN"](1) + DATA) == [
+        *(b"x", ENDED, EVENTS["RESET"])
+    ]
+    assert session.has_more
+    assert session.receive(b"") == []
+    assert session.has_more
+    session.reset(Cause.CUT)
+    assert session.receive(b"") == [Opened(TCP, ID), b"x"]
+    assert not session.has_more
+    assert session.number == 2
 
 
 def test_the_flags_say_what_was_said_and_heard() -> None:
@@ -367,8 +425,8 @@ def hear(session: Session, pieces: list[bytes]) -> tuple[list[Event], str]:
     try:
         for piece in pieces:
             heard += session.receive(piece)
-            while session.has_more:
-                heard += session.receive(b"")
+            while session.has_more and (more := session.receive(b"")):
+                heard += more
     except ProtocolError as error:
         return joined(heard), str(error)
     return joined(heard), ""

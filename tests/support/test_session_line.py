@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pt_bridge.errors import ProtocolError
-from pt_bridge.protocol.frames import RESET, Ended, Event, Opened
+from pt_bridge.protocol.frames import RESET, TCP, Ended, Event, Opened
 from pt_bridge.protocol.session import Session
 from tests.support.session_line import GivenChoices, Line, RandomChoices
 
@@ -111,16 +111,40 @@ class SaysAnotherCause(Session):
         return super().reset(cause, text + b"!")
 
 
+class DropsNothing(Session):
+    """Takes what comes of a stream that it has left for the next one's."""
+
+    __slots__ = ()
+
+    def open(self, id: bytes, kind: int = TCP) -> bytes:
+        """Open a stream, and forget the one before."""
+        opened = super().open(id, kind)
+        self.drops_former = False
+        return opened
+
+
+class WaitsForNoAnswer(Session):
+    """Takes an OPEN before it has answered the RESET of the stream before."""
+
+    __slots__ = ()
+
+    @property
+    def _must_answer_reset(self) -> bool:
+        return False
+
+
 BROKEN = {
     EndsALaterStream: "a stream out of nothing",
     BearsNoLateReset: "a frame of type 5 for a stream that is not open",
     EndsTooSoon: "a cut looks complete",
-    StopsTooSoon: "only one holds the stream for over",
+    StopsTooSoon: "bytes were lost",
     LosesTheEnd: "an end was lost",
     CountsWrong: "a frame of the unknown type",
     ForgetsIds: "another stream is opened",
     IsOverTooSoon: "DATA where none may come",
     SaysAnotherCause: "another stream is reset",
+    DropsNothing: "DATA where none may come",
+    WaitsForNoAnswer: "an OPEN that may not come now",
 }
 
 
