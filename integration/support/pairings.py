@@ -175,7 +175,7 @@ class Network:
             )
 
     def _server_options(self, pairing: Pairing, remote: Address) -> str:
-        if pairing not in WEBTUNNEL:
+        if pairing.server != WEBTUNNEL[0].server:
             return pairing.server
         self.machine.secrets.add(SECRET_PATH)
         return f"{pairing.server};url=http://{remote[0]}:{remote[1]}/{SECRET_PATH}"

@@ -78,6 +78,7 @@ class ClientBridge(ClientSide):
             preconnect=Preconnect(config.preconnect),
             server_of=self._server_of,
             is_early=len(config.ways) == 1,
+            local_has_closed=self._tunnels.local_has_closed,
         )
         self._addresses = ServerAddresses(
             self._loop,

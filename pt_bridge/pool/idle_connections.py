@@ -32,6 +32,11 @@ class IdleConnections:
         else:
             self._ready.insert(0, connection)
 
+    @property
+    def has_used(self) -> bool:
+        """Whether the best one was used before."""
+        return bool(self._ready) and self._ready[-1].session.number > 0
+
     def take(self) -> SessionConnection | None:
         """Return the best one for a stream, or None."""
         return self._ready.pop() if self._ready else None

@@ -11,9 +11,11 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from pt_bridge.net.sock_diag import cannot_tell
 from pt_bridge.net.sockets import reset
 from pt_bridge.pool.accept_times import AcceptTimes
 from pt_bridge.pool.detection import Detection, Found
+from pt_bridge.pool.half_closed import HalfClosed
 from pt_bridge.pool.idle_connections import IdleConnections
 from pt_bridge.pool.preconnect import Preconnect
 from pt_bridge.pool.spares import Spares
@@ -37,6 +39,9 @@ if TYPE_CHECKING:
     from pt_bridge.session.owners import AnyStream
     from pt_bridge.session.sessions import Limits
 
+# A stream is left for its connection only where that saves so many seconds. (On one
+# connection, streams beyond a hundred in a second wait at the server.)
+WORTHWHILE = 0.02
 DEAD = "one that was idle as well was dead"
 
 
@@ -64,6 +69,7 @@ class Pool(Sessions):
         server_of: Callable[[object], Hashable] = lambda way: None,
         preconnect: Preconnect | None = None,
         is_early: bool = True,
+        local_has_closed: Callable[[socket.socket], bool | None] = cannot_tell,
     ) -> None:
         """Begin without a connection, and without a PT.
 
@@ -86,6 +92,7 @@ class Pool(Sessions):
             preconnect: how many connections are made before streams ask for them.
             is_early: whether a stream's bytes are sent before ACCEPT. Not where another
                 server may be tried, which cannot know what the first has heard.
+            local_has_closed: see `HalfClosed`.
         """
         super().__init__(loop, pipes, limits, on_ended)
         self._tell_refusal, self._tell_unaccepted = on_refused, on_unaccepted
@@ -96,6 +103,7 @@ class Pool(Sessions):
             how = self.place, self._give_away, server_of
             self._detection = Detection(loop, carry_plain, *how)
         self._idle = IdleConnections()
+        self._half_closed = HalfClosed(local_has_closed)
         self._is_early = is_early
         self._accept_times = AcceptTimes()
         self._spares = Spares(
@@ -161,11 +169,23 @@ class Pool(Sessions):
 
     def place(self, stream: Stream, *, fresh: bool = False) -> None:
         """Carry a stream on a connection that is ready, or have one made."""
-        connection = None if fresh else self.take_idle()
+        connection = None
+        if not fresh:
+            connection = self._take_used() or self.take_idle()
         if connection is not None:
             self._open(connection, stream)
         else:
             self._tries.begin(stream)
+
+    def _take_used(self) -> SessionConnection | None:
+        """Return a connection whose stream can be left, where that is of use."""
+        usual = self._accept_times.usual
+        is_near = usual is None or usual < WORTHWHILE
+        if is_near or self._idle.has_used or not self.is_open:
+            return None
+        connection = self._half_closed.take_connection()
+        self.reused += connection is not None
+        return connection
 
     def use(
         self, stream: Stream, got: socket.socket, way: object, seconds: float
@@ -231,6 +251,7 @@ class Pool(Sessions):
     def _give_away(self, stream: Stream) -> None:
         """Leave a stream to a plain tunnel, which counts its bytes."""
         self._tries.forget(stream)
+        self._half_closed.discard(stream)
         self.streams.discard(stream)
 
     # What streams and connections tell.
@@ -239,6 +260,7 @@ class Pool(Sessions):
         """Have nothing to do with a stream any more."""
         if isinstance(stream, Stream):
             self._tries.forget(stream)
+            self._half_closed.discard(stream)
         super().forget(stream)
 
     def on_stream_ended(self, stream: AnyStream) -> None:
@@ -246,6 +268,10 @@ class Pool(Sessions):
         super().on_stream_ended(stream)
         if self._detection is not None and isinstance(stream, Stream):
             self._detection.on_ended(stream)
+
+    def on_half_closed(self, stream: Stream) -> None:
+        """Know a stream whose connection may be had soon."""
+        self._half_closed.add(stream)
 
     def on_stream_lost(self, stream: Stream, connection: SessionConnection) -> bool:
         """Try a stream again that no server has accepted yet."""

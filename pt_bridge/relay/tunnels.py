@@ -153,7 +153,11 @@ class Tunnels:
             return True
         peer = self._sock_diag.peer(local)
         has_ended = isinstance(peer, TcpSocket) and not peer.inode
-        return has_ended and self._sock_diag.peer_has_closed(local) is True
+        return has_ended and self.local_has_closed(local) is True
+
+    def local_has_closed(self, local: socket.socket) -> bool | None:
+        """Whether shadowsocks, whose EOF was read, has gone (`SockDiag`)."""
+        return self._sock_diag.peer_has_closed(local)
 
     def cut(self) -> None:
         """Reset them all."""

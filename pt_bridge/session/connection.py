@@ -28,7 +28,7 @@ from pt_bridge.session.idle_period import IdlePeriod
 from pt_bridge.session.peer_limits import PeerLimits
 from pt_bridge.session.silence import UNANSWERED_LIMIT
 from pt_bridge.session.stream import Stream
-from pt_bridge.session.watch import REACHING_BEAT, Watch
+from pt_bridge.session.watch import REACHING_BEAT, RESET_LIMIT, Watch
 from pt_bridge.system.log import logger
 from pt_bridge.udp.stream import MAX_UNTAKEN, DatagramStream
 
@@ -54,6 +54,7 @@ class SessionConnection(FrameSender):
     __slots__ = (
         "_events",
         "_idle",
+        "_is_withdrawn",
         "_limits",
         "_opened_at",
         "_reader",
@@ -89,7 +90,7 @@ class SessionConnection(FrameSender):
         self._limits = PeerLimits()
         self._idle: IdlePeriod | None = None
         self._resume: asyncio.Handle | None = None
-        self._opened_at = 0.0
+        self._opened_at, self._is_withdrawn = 0.0, False
         self._reader.read(wanted=True)
 
     @property
@@ -141,6 +142,30 @@ class SessionConnection(FrameSender):
         now = self._loop.time()
         self._watch.begin(now, min(REACHING_BEAT, stream.check_limits(now)))
 
+    def leave(self) -> None:
+        """Forget a stream that was left, and be free for the next one (client)."""
+        self.stream = None
+        self._reader.rest()
+
+    def withdraw(self, why: str) -> None:
+        """Close, for the stream goes on elsewhere (client).
+
+        Where one was left before it, the server has yet to hear all that was said in
+        that one: it has when it answers this one's RESET, which is waited for.
+        """
+        self.stream = None
+        if not self.session.drops_former or self.is_closed:
+            self.close(why)
+            return
+        self._watch.stop()
+        if self._resume is not None:
+            self._resume.cancel()
+        self._resume = self._loop.call_later(RESET_LIMIT, self.close, why)
+        self._is_withdrawn = True
+        self._reader.read(wanted=True)
+        if not self.session.reset_sent:
+            self.send(self.session.reset(Cause.CUT))
+
     def notice_end(self) -> None:
         """Close a connection that the PT has ended while nothing was read of it."""
         if not self.is_closed and has_ended(self._plain):
@@ -169,7 +194,8 @@ class SessionConnection(FrameSender):
     def most_in_pipe(self) -> int:
         """Return how many bytes of a DATA frame may come in a pipe now."""
         left = self.session.data_left
-        if left >= READ_SIZE and self.stream is not None and self.stream.takes_pipes:
+        takes_pipes = self.stream is not None and self.stream.takes_pipes
+        if left >= READ_SIZE and takes_pipes and not self.session.drops_former:
             return min(left, PIPE_SIZE)
         return 0
 
@@ -196,6 +222,10 @@ class SessionConnection(FrameSender):
         except ProtocolError as error:
             logger.debug("! a session was broken: %s", error)
             self.close("the peer does not keep to the protocol")
+            return
+        if self._is_withdrawn:
+            if not self.session.is_open:
+                self.close("the server has heard all of the stream that was left")
             return
         self._reader.expects_bulk |= self.session.data_left >= READ_SIZE
         stream, event = self.stream, events[0] if len(events) == 1 else None
@@ -328,7 +358,8 @@ class SessionConnection(FrameSender):
         if self._resume is not None:
             self._resume.cancel()
         self._events.clear()
-        if is_closing or (self.stream is None and waiting(self._plain)):
+        is_over = self.stream is None or self.session.drops_former
+        if is_closing or (is_over and waiting(self._plain)):
             self._plain.close()  # a reset would take what the PT has yet to read
         else:
             reset(self._plain)

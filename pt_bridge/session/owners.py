@@ -27,6 +27,9 @@ class StreamOwner(Protocol):
         Only after that may its connection be free (`ConnectionOwner.on_free`).
         """
 
+    def on_half_closed(self, stream: Stream) -> None:
+        """Learn that shadowsocks sends nothing more in a stream."""
+
     def on_stream_lost(self, stream: Stream, connection: SessionConnection) -> bool:
         """Take over a stream whose PT connection ended before ACCEPT, or return False.
 

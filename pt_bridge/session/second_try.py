@@ -78,8 +78,7 @@ class SecondTry:
         stream.join(connection, self._number)
         stream.update_reading()
         if first is not None:
-            first.stream = None
-            first.close(WITHDRAWN)
+            first.withdraw(WITHDRAWN)
 
     def on_reset(self) -> None:
         """Leave the stream to its first connection: the server does not want it."""
@@ -99,5 +98,4 @@ class SecondTry:
         """Withdraw the stream from here: it is over, or accepted elsewhere."""
         connection = self._connection
         if connection is not None:
-            connection.stream = None
-            connection.close(WITHDRAWN)
+            connection.withdraw(WITHDRAWN)

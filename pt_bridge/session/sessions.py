@@ -142,6 +142,9 @@ class Sessions:
         self.forget(stream)
         self._on_ended()
 
+    def on_half_closed(self, stream: Stream) -> None:
+        """Learn that shadowsocks sends nothing more in a stream."""
+
     def on_stream_lost(self, stream: Stream, connection: SessionConnection) -> bool:
         """Leave the stream to its end."""
         return False

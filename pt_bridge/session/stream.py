@@ -175,6 +175,7 @@ class Stream(BaseStream["SessionConnection"]):
             return
         self._local_eof = True
         self._say_eof()
+        self._owner.on_half_closed(self)
         if self._is_discarding:  # it had closed for good; what it sent is said
             self.say_reset(Cause.CUT)
         self.update_reading()
@@ -311,6 +312,31 @@ class Stream(BaseStream["SessionConnection"]):
                 return
         self._end_local()
         self._end()
+
+    @property
+    def may_be_left(self) -> bool:
+        """Whether it has said all (client): only what comes back is still to come."""
+        connection = self.connection
+        if connection is None or self.kept is not None or not connection.can_send:
+            return False
+        is_half_closed = self.eof_sent and not (self.eof_received or self.reset_sent)
+        return is_half_closed and not (self.is_full or connection.has_backlog)
+
+    def leave(self) -> SessionConnection:
+        """End a stream whose local side has closed for good, at once (client).
+
+        What was said stands, and what still comes is thrown away.
+
+        Returns:
+            Its connection, which the next stream may be opened on now.
+        """
+        connection = self.connection
+        assert connection is not None
+        self.say_reset(Cause.CUT)
+        self.connection = None
+        connection.leave()
+        self.cut()
+        return connection
 
     def cut(self) -> None:
         """Reset the local side at once."""

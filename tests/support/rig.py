@@ -16,6 +16,7 @@ import socket
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
+from pt_bridge.net.sock_diag import SockDiag, cannot_tell
 from pt_bridge.net.sockets import reset
 from pt_bridge.pool.pool import Pool
 from pt_bridge.pool.preconnect import Preconnect
@@ -146,6 +147,7 @@ class Rig:
         preconnect: int | None = 0,
         is_early: bool = True,
         udp: Callable[[asyncio.AbstractEventLoop], UdpServer] | None = None,
+        local_has_closed: Callable[[socket.socket], bool | None] = cannot_tell,
     ) -> None:
         self.clock = ClockedLoop(asyncio.get_running_loop())
         loop = self.clock.as_loop
@@ -186,6 +188,7 @@ class Rig:
             server_of=lambda way: way,
             preconnect=Preconnect(preconnect),
             is_early=is_early,
+            local_has_closed=local_has_closed,
         )
         self.failures: list[str] = []
         self.left: list[Address | None] = []
@@ -405,7 +408,7 @@ def rig(
     udp: Callable[[asyncio.AbstractEventLoop], UdpServer] | None = None,
 ) -> Iterator[Rig]:
     """Build a rig, and take it down again."""
-    with pipes or PipePool(most=4) as pool:
+    with pipes or PipePool(most=4) as pool, SockDiag() as diag:
         built = Rig(
             pool,
             limits,
@@ -413,6 +416,7 @@ def rig(
             preconnect=preconnect,
             is_early=is_early,
             udp=udp,
+            local_has_closed=diag.peer_has_closed,
         )
         try:
             yield built

@@ -1,0 +1,54 @@
+"""The streams whose shadowsocks sends nothing more: it may have closed for good.
+
+Then nobody reads what is still to come, and the stream can be left: its connection is
+free a round trip before the server has said its end. TCP does not tell such a stream
+from one that is half-closed, whose answer is waited for, but the kernel does.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable
+
+    from pt_bridge.session.connection import SessionConnection
+    from pt_bridge.session.stream import Stream
+
+# How many streams the kernel is asked about for one connection.
+MAX_ASKED = 4
+
+
+class HalfClosed:
+    """Streams that have said all, in the order in which they did."""
+
+    def __init__(
+        self, local_has_closed: Callable[[socket.socket], bool | None]
+    ) -> None:
+        """Begin without a stream.
+
+        Args:
+            local_has_closed: tells of a local connection, whose end has come, whether
+                its other end is gone for good; None where that cannot be told.
+        """
+        self._local_has_closed = local_has_closed
+        self._streams: dict[Stream, None] = {}
+
+    def add(self, stream: Stream) -> None:
+        """Know a stream."""
+        self._streams[stream] = None
+
+    def discard(self, stream: Stream) -> None:
+        """Forget a stream, if it is known."""
+        self._streams.pop(stream, None)
+
+    def take_connection(self) -> SessionConnection | None:
+        """Leave the stream that ended last, if one can be; return its connection."""
+        for stream in list(reversed(self._streams))[:MAX_ASKED]:
+            local = stream.local
+            if local is None or not stream.may_be_left:
+                continue
+            if self._local_has_closed(local):
+                return stream.leave()
+        return None
