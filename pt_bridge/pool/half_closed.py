@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pt_bridge.system.log import logger
+
 if TYPE_CHECKING:
     import socket
     from collections.abc import Callable
@@ -50,5 +52,6 @@ class HalfClosed:
             if local is None or not stream.may_be_left:
                 continue
             if self._local_has_closed(local):
+                logger.debug("~ a stream is left: its host has closed for good")
                 return stream.leave()
         return None

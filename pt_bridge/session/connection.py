@@ -158,13 +158,21 @@ class SessionConnection(FrameSender):
             self.close(why)
             return
         self._watch.stop()
-        if self._resume is not None:
-            self._resume.cancel()
-        self._resume = self._loop.call_later(RESET_LIMIT, self.close, why)
         self._is_withdrawn = True
+        self._await_answer()
         self._reader.read(wanted=True)
         if not self.session.reset_sent:
             self.send(self.session.reset(Cause.CUT))
+
+    def _await_answer(self) -> None:
+        """Close when the answer has come, or nothing does for too long."""
+        if self._resume is not None:
+            self._resume.cancel()
+        if self.session.is_open:
+            why = "nothing more was heard of a stream that was withdrawn"
+            self._resume = self._loop.call_later(RESET_LIMIT, self.close, why)
+        else:
+            self.close("the server has heard all of the stream that was left")
 
     def notice_end(self) -> None:
         """Close a connection that the PT has ended while nothing was read of it."""
@@ -224,8 +232,7 @@ class SessionConnection(FrameSender):
             self.close("the peer does not keep to the protocol")
             return
         if self._is_withdrawn:
-            if not self.session.is_open:
-                self.close("the server has heard all of the stream that was left")
+            self._await_answer()
             return
         self._reader.expects_bulk |= self.session.data_left >= READ_SIZE
         stream, event = self.stream, events[0] if len(events) == 1 else None

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from pt_bridge.pool.half_closed import MAX_ASKED
 from pt_bridge.pool.pool import WORTHWHILE
 from pt_bridge.session.stream import MAX_DISCARDED, Stream
+from pt_bridge.session.watch import RESET_LIMIT
 from tests.support.rig import Rig, rig
 from tests.support.tcp import (
     is_silent,
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 QUESTION = b"question"
 FAR = 1.0  # seconds that ACCEPT takes on a long path
+SMALL = 4096  # bytes that a socket holds
+SLOW_SIZE = 3_000_000  # bytes: more than all sockets between two hosts hold
 
 
 async def carried(r: Rig) -> tuple[socket.socket, socket.socket]:
@@ -208,6 +211,30 @@ async def test_an_upload_is_whole_where_the_next_stream_went_on_elsewhere() -> N
         assert await read_to_end(service) == data
         await turn_until(lambda: r.client.connections == 1)
         assert [is_silent(each) for each in r.services[2:]] in ([], [True])
+
+
+async def test_an_upload_has_its_time_where_its_service_is_slow() -> None:
+    """As long as the server says that it is there."""
+    with rig() as r:
+        r.reaches = False
+        host = r.carry(QUESTION)
+        await turn_until(lambda: r.asked)
+        r.asked.pop()(r.service(send_buffer=SMALL))
+        await turn_until(lambda: r.stream.kept is None)
+        r.client.on_accepted(FAR)
+        data = noise(SLOW_SIZE)
+        await write(host, data)
+        await close(r, host)
+        second = r.carry(QUESTION)
+        await r.until(lambda: len(r.asked) == 1)  # ACCEPT is late, and tried beside
+        r.asked.pop()(r.service())
+        await write(r.services[1], b"answer")
+        assert await read(second, 6) == b"answer"
+        await r.pass_by(2 * RESET_LIMIT)
+        assert r.client.connections == 2
+        async with r.ticking():
+            assert await read_to_end(r.services[0]) == QUESTION + data
+            await turn_until(lambda: r.client.connections == 1)
 
 
 async def test_a_server_that_answers_no_reset_is_not_waited_for_without_end() -> None:
