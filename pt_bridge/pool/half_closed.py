@@ -35,19 +35,29 @@ class HalfClosed:
                 its other end is gone for good; None where that cannot be told.
         """
         self._local_has_closed = local_has_closed
-        self._streams: dict[Stream, None] = {}
+        self._streams: dict[Stream, float] = {}
 
-    def add(self, stream: Stream) -> None:
-        """Know a stream."""
-        self._streams[stream] = None
+    def add(self, stream: Stream, now: float) -> None:
+        """Know a stream that has said all by now, in seconds of a steady clock."""
+        self._streams[stream] = now
+
+    def clear(self) -> None:
+        """Forget all of them: the path that they are on may be dead."""
+        self._streams.clear()
 
     def discard(self, stream: Stream) -> None:
         """Forget a stream, if it is known."""
         self._streams.pop(stream, None)
 
-    def take_connection(self) -> SessionConnection | None:
-        """Leave the stream that ended last, if one can be; return its connection."""
+    def take_connection(self, since: float) -> SessionConnection | None:
+        """Leave the stream that ended last, if one can be; return its connection.
+
+        Args:
+            since: who ended before has waited for so long that its path may be dead.
+        """
         for stream in list(reversed(self._streams))[:MAX_ASKED]:
+            if self._streams[stream] < since:
+                break
             local = stream.local
             if local is None or not stream.may_be_left:
                 continue

@@ -179,11 +179,11 @@ class Pool(Sessions):
 
     def _take_used(self) -> SessionConnection | None:
         """Return a connection whose stream can be left, where that is of use."""
-        usual = self._accept_times.usual
-        is_near = usual is None or usual < WORTHWHILE
-        if is_near or self._idle.has_used or not self.is_open:
+        usual = self._accept_times.usual or 0.0
+        if usual < WORTHWHILE or self._idle.has_used or not self.is_open:
             return None
-        connection = self._half_closed.take_connection()
+        since = self._loop.time() - self._accept_times.late_after(usual)
+        connection = self._half_closed.take_connection(since)
         self.reused += connection is not None
         return connection
 
@@ -245,6 +245,7 @@ class Pool(Sessions):
         stream.cut()
 
     def _drop_idle(self, why: str) -> None:
+        self._half_closed.clear()
         # What the PT has yet to take of its last stream must not be lost.
         self._idle.end(why, gently=self.is_open)
 
@@ -271,7 +272,7 @@ class Pool(Sessions):
 
     def on_half_closed(self, stream: Stream) -> None:
         """Know a stream whose connection may be had soon."""
-        self._half_closed.add(stream)
+        self._half_closed.add(stream, self._loop.time())
 
     def on_stream_lost(self, stream: Stream, connection: SessionConnection) -> bool:
         """Try a stream again that no server has accepted yet."""

@@ -17,15 +17,23 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Callable
 
-# How long a peer may take nothing of what it was sent, or leave out its own EOF once it
-# has everything (seconds).
+# How long a peer may leave out its own EOF once it has everything, and take nothing of
+# what it was sent, where it is not given more time (seconds).
 DRAINING_LIMIT = 10.0
 
 
 class DrainingClose:
     """Half-closes a socket, hears the peer out, and closes it."""
 
-    __slots__ = ("_limit", "_loop", "_on_ended", "_sock", "_timer", "_unsent")
+    __slots__ = (
+        "_limit",
+        "_loop",
+        "_on_ended",
+        "_patience",
+        "_sock",
+        "_timer",
+        "_unsent",
+    )
 
     def __init__(
         self,
@@ -34,6 +42,7 @@ class DrainingClose:
         on_ended: Callable[[DrainingClose], None],
         *,
         limit: float = DRAINING_LIMIT,
+        patience: float | None = None,
     ) -> None:
         """Begin.
 
@@ -42,11 +51,12 @@ class DrainingClose:
             sock: a connected, non-blocking socket, which it owns from now on.
             on_ended: called once when it is closed, but not by `reset`.
             limit: for how long nothing may happen, in seconds.
+            patience: the same while it has not taken all; by default, `limit`.
         """
         self._loop = loop
         self._sock = sock
         self._on_ended = on_ended
-        self._limit = limit
+        self._limit, self._patience = limit, patience or limit
         half_close(sock)
         loop.add_reader(sock.fileno(), self._read)
         self._wait()
@@ -75,7 +85,8 @@ class DrainingClose:
 
     def _wait(self) -> None:
         self._unsent = unsent(self._sock)
-        self._timer = self._loop.call_later(self._limit, self._look)
+        limit = self._patience if self._unsent else self._limit
+        self._timer = self._loop.call_later(limit, self._look)
 
     def _look(self) -> None:
         if unsent(self._sock) < self._unsent:

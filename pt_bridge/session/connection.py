@@ -233,6 +233,8 @@ class SessionConnection(FrameSender):
             return
         if self._is_withdrawn:
             self._await_answer()
+            if self.session.has_more and not self.is_closed:
+                self.on_bytes(b"")
             return
         self._reader.expects_bulk |= self.session.data_left >= READ_SIZE
         stream, event = self.stream, events[0] if len(events) == 1 else None
@@ -246,7 +248,8 @@ class SessionConnection(FrameSender):
                     return
             else:
                 is_beat = bool(events) and all(type(each) is Said for each in events)
-                self._watch.heard(now, is_beat=is_beat)
+                is_before = self.session.drops_former
+                self._watch.heard(now, is_beat=is_beat, is_before=is_before)
                 if not is_beat:
                     stream.moved_at = now
         if events and not self.is_understood:

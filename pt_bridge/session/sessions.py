@@ -22,6 +22,11 @@ if TYPE_CHECKING:
     from pt_bridge.session.stream import Stream
 
 
+# How long a service, or shadowsocks, may take nothing of what came with its end
+# (seconds): as long as a peer may be silent.
+TAKING_LIMIT = 300.0
+
+
 class Limits:
     """How long streams may be silent, in seconds; None for as long as they like.
 
@@ -151,7 +156,9 @@ class Sessions:
 
     def drain(self, sock: socket.socket) -> None:
         """Close a socket once its peer has read what it was sent."""
-        self._draining.add(DrainingClose(self._loop, sock, self._draining.discard))
+        forget = self._draining.discard
+        draining = DrainingClose(self._loop, sock, forget, patience=TAKING_LIMIT)
+        self._draining.add(draining)
 
     def silence_limit(self, *, is_half_closed: bool) -> float | None:
         """Return how long a stream may be silent (seconds), None for any time."""

@@ -34,6 +34,8 @@ MAX_KEPT = 64 * 1024
 # What is thrown away for a local side that has gone: more costs more than a new PT
 # connection (bytes).
 MAX_DISCARDED = 64 * 1024
+# A stream that has had more than so many bytes of an answer is not left.
+MOST_LEFT = 256 * 1024
 
 
 class Stream(BaseStream["SessionConnection"]):
@@ -315,12 +317,19 @@ class Stream(BaseStream["SessionConnection"]):
 
     @property
     def may_be_left(self) -> bool:
-        """Whether it has said all (client): only what comes back is still to come."""
+        """Whether it has said all, and no bulk is coming back (client).
+
+        What still comes would be in the next stream's way: a frame of which a part has
+        come already, and behind a long answer most likely more.
+        """
         connection = self.connection
         if connection is None or self.kept is not None or not connection.can_send:
             return False
         is_half_closed = self.eof_sent and not (self.eof_received or self.reset_sent)
-        return is_half_closed and not (self.is_full or connection.has_backlog)
+        is_bulk = self.inbound > MOST_LEFT or connection.session.data_left > 0
+        return is_half_closed and not (
+            is_bulk or self.is_full or connection.has_backlog
+        )
 
     def leave(self) -> SessionConnection:
         """End a stream whose local side has closed for good, at once (client).

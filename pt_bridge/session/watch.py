@@ -89,14 +89,22 @@ class Watch:
         if self._due - now > SOON:
             self._look_again(SOON)
 
-    def heard(self, now: float, *, is_beat: bool) -> None:
-        """Take note that something came, and whether it was no more than BEAT."""
+    def heard(self, now: float, *, is_beat: bool, is_before: bool = False) -> None:
+        """Take note that something came.
+
+        Args:
+            now: the loop's time.
+            is_beat: whether it was no more than BEAT.
+            is_before: whether the server is still busy with the stream before, which
+                was left: then the one that is open need not wait for it alone.
+        """
         self._silence.heard(now, is_beat=is_beat)
         if self._due - now > SOON and not is_beat:
             self._look_again(SOON)
         if self._accept_by is not None:  # it is there, and has something to wait for
             self._accept_by = now + UNANSWERED_LIMIT
-            self._late_at = now + 2 * REACHING_BEAT + self._late
+            if not is_before:
+                self._late_at = now + 2 * REACHING_BEAT + self._late
 
     def on_answered(self) -> None:
         """Wait for the server's ACCEPT no more."""

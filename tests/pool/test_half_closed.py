@@ -5,9 +5,23 @@ from __future__ import annotations
 import socket
 from typing import TYPE_CHECKING
 
+import pytest
+
+from pt_bridge.pool.accept_times import TIMES
 from pt_bridge.pool.half_closed import MAX_ASKED
 from pt_bridge.pool.pool import WORTHWHILE
-from pt_bridge.session.stream import MAX_DISCARDED, Stream
+from pt_bridge.protocol.frames import (
+    ACCEPT,
+    HEADER_SIZE,
+    RESET,
+    Cause,
+    data_frame,
+    data_header,
+    frame,
+)
+from pt_bridge.protocol.session import MAX_FRAMES
+from pt_bridge.session.sessions import TAKING_LIMIT
+from pt_bridge.session.stream import MAX_DISCARDED, MOST_LEFT, Stream
 from pt_bridge.session.watch import RESET_LIMIT
 from tests.support.rig import Rig, rig
 from tests.support.tcp import (
@@ -237,6 +251,98 @@ async def test_an_upload_has_its_time_where_its_service_is_slow() -> None:
             await turn_until(lambda: r.client.connections == 1)
 
 
+async def test_an_upload_is_whole_where_its_service_takes_nothing_for_a_while() -> None:
+    """The RESET behind its end says only that nobody hears the answer."""
+    with rig() as r:
+        host, service = await carried(r)
+        data = noise(1_000_000)
+        await write(host, data)
+        await close(r, host)
+        r.carry(QUESTION)
+        await turn_until(lambda: len(r.services) == 2)
+        assert len(r.lines) == 1
+        await r.pass_by(0.9 * TAKING_LIMIT)
+        assert await read_to_end(service) == data
+
+
+async def test_a_stream_behind_one_whose_service_is_slow_is_tried_beside() -> None:
+    """Though the server says that it is there: on a path where ACCEPT takes long."""
+    with rig() as r:
+        r.reaches = False
+        host = r.carry(QUESTION)
+        await turn_until(lambda: r.asked)
+        r.asked.pop()(r.service(send_buffer=SMALL))
+        await turn_until(lambda: r.stream.kept is None)
+        usual = 3.0
+        r.client._accept_times.usual = usual
+        await write(host, noise(SLOW_SIZE))
+        await close(r, host)
+        r.reaches = True
+        r.carry(QUESTION)
+        assert len(r.lines) == 1
+        await r.pass_by(TIMES * usual + 1.0)
+        assert len(r.services) == 2
+        assert len(r.lines) == 2
+
+
+async def test_a_stream_that_has_waited_too_long_for_its_end_is_not_left() -> None:
+    """Its path may be dead."""
+    with rig() as r:
+        host, _ = await carried(r)
+        r.lines[0].hold()
+        await close(r, host)
+        await r.pass_by(TIMES * FAR + 1.0)
+        assert r.stream.may_be_left
+        await r.both_beside()
+        assert len(r.lines) == 2
+
+
+async def test_one_that_is_late_says_that_the_others_may_be_dead_as_well() -> None:
+    """Only the first one pays for that."""
+    with rig() as r:
+        for _ in range(3):
+            before = set(r.client.streams)
+            host, _ = await r.both_beside()
+            (stream,) = set(r.client.streams) - before
+            host.close()
+            await said(stream)
+            r.lines[-1].hold()
+            r.client._accept_times.usual = None  # none is left for the next one yet
+        r.client.on_accepted(FAR)
+        r.carry(QUESTION)
+        assert len(r.lines) == 3
+        await r.until(lambda: len(r.lines) == 4)
+        r.client._accept_times.usual = 100.0  # however long one may wait
+        r.carry(QUESTION)
+        assert len(r.lines) == 5
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [data_frame(bytes(MOST_LEFT + 1)), data_header(10) + b"x"],
+    ids=["long", "amid a frame"],
+)
+async def test_a_stream_amid_a_long_answer_is_not_left(answer: bytes) -> None:
+    """The rest would be in the next one's way, and is as long as it likes."""
+    with rig() as r:
+        r.speaks_session = False
+        host = r.carry(QUESTION)
+        server = r.sockets[-1]
+        await turn_until(lambda: r.client.streams and not is_silent(server))
+        await write(server, frame(ACCEPT, b"\0\1") + answer)
+        r.client.on_accepted(FAR)
+        size = len(answer) - HEADER_SIZE
+        assert len(await read(host, size)) == size
+        stream = r.stream
+        host.close()
+        await turn_until(lambda: stream.eof_sent)
+        connection = stream.connection
+        assert connection is not None
+        await turn_until(lambda: not connection.has_backlog)
+        assert connection.can_send
+        assert not stream.may_be_left
+
+
 async def test_a_server_that_answers_no_reset_is_not_waited_for_without_end() -> None:
     """Nor does what it says then matter to anybody."""
     with rig() as r:
@@ -250,6 +356,26 @@ async def test_a_server_that_answers_no_reset_is_not_waited_for_without_end() ->
         assert r.client.connections == 1
         await write(r.services[1], b"answer")
         assert await read(second, 6) == b"answer"
+
+
+async def test_an_answer_behind_many_small_frames_is_heard_at_once() -> None:
+    """More than are taken at a time, and nothing comes behind it."""
+    with rig() as r:
+        r.speaks_session = False
+        host = r.carry(QUESTION)
+        first = r.sockets[-1]
+        await write(first, frame(ACCEPT, b"\0\1"))
+        await turn_until(lambda: r.stream.kept is None)
+        r.client.on_accepted(FAR)
+        await close(r, host)
+        r.carry(QUESTION)
+        await r.until(lambda: len(r.lines) == 2)
+        await write(r.sockets[-1], frame(ACCEPT, b"\0\1"))
+        await turn_until(lambda: r.stream.kept is None)
+        assert r.client.connections == 2
+        resets = [frame(RESET, bytes([0, number, Cause.CUT])) for number in (1, 2)]
+        await write(first, data_frame(b"x") * (MAX_FRAMES + 1) + b"".join(resets))
+        await turn_until(lambda: r.client.connections == 1)
 
 
 async def test_a_stream_that_was_left_is_whole_when_its_connection_ends() -> None:
