@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 # How many streams the kernel is asked about for one connection.
 MAX_ASKED = 4
+# A stream in which something has moved within so many seconds is not left yet: on a
+# narrow path more may be on its way, and the next one would have to wait behind it.
+QUIET = 0.015
 
 
 class HalfClosed:
@@ -49,19 +52,31 @@ class HalfClosed:
         """Forget a stream, if it is known."""
         self._streams.pop(stream, None)
 
-    def take_connection(self, since: float) -> SessionConnection | None:
-        """Leave the stream that ended last, if one can be; return its connection.
+    def take_connection(
+        self, now: float, patience: float
+    ) -> SessionConnection | float | None:
+        """Leave the stream that ended last, if one can be.
 
         Args:
-            since: who ended before has waited for so long that its path may be dead.
+            now: the time, in seconds of the clock of `add`.
+            patience: who ended more than so many seconds ago waits for so long that its
+                path may be dead.
+
+        Returns:
+            Its connection; or how many seconds to wait, as one may be left then; or
+            None where there is none.
         """
+        soon: float | None = None
         for stream in list(reversed(self._streams))[:MAX_ASKED]:
-            if self._streams[stream] < since:
+            if now - self._streams[stream] > patience:
                 break
             local = stream.local
             if local is None or not stream.may_be_left:
                 continue
+            wait = stream.moved_at + QUIET - now
             if self._local_has_closed(local):
-                logger.debug("~ a stream is left: its host has closed for good")
-                return stream.leave()
-        return None
+                if wait <= 0:
+                    logger.debug("~ a stream is left: its host has closed for good")
+                    return stream.leave()
+                soon = wait if soon is None else min(soon, wait)
+        return soon

@@ -167,25 +167,41 @@ class Pool(Sessions):
         self.reused += connection is not None and connection.session.number > 0
         return connection
 
-    def place(self, stream: Stream, *, fresh: bool = False) -> None:
-        """Carry a stream on a connection that is ready, or have one made."""
-        connection = None
-        if not fresh:
-            connection = self._take_used() or self.take_idle()
+    def place(
+        self, stream: Stream, *, fresh: bool = False, may_wait: bool = True
+    ) -> None:
+        """Carry a stream on a connection that is ready, or soon is, or have one made.
+
+        Args:
+            stream: it has no connection.
+            fresh: whether only one that is made for it will do.
+            may_wait: whether it may wait for one, for `QUIET` seconds at most.
+        """
+        if fresh:
+            self._tries.begin(stream)
+            return
+        got = self._take_used()
+        if not isinstance(got, float):
+            connection = got or self.take_idle()
+        elif may_wait:
+            self._tries.wait(stream, got)
+            return
+        else:
+            connection = self.take_idle()
         if connection is not None:
             self._open(connection, stream)
         else:
             self._tries.begin(stream)
 
-    def _take_used(self) -> SessionConnection | None:
-        """Return a connection whose stream can be left, where that is of use."""
+    def _take_used(self) -> SessionConnection | float | None:
+        """Return a connection whose stream can be left, or how long to wait for one."""
         usual = self._accept_times.usual or 0.0
         if usual < WORTHWHILE or self._idle.has_used or not self.is_open:
             return None
-        since = self._loop.time() - self._accept_times.late_after(usual)
-        connection = self._half_closed.take_connection(since)
-        self.reused += connection is not None
-        return connection
+        patience = self._accept_times.late_after(usual)
+        got = self._half_closed.take_connection(self._loop.time(), patience)
+        self.reused += got is not None and not isinstance(got, float)
+        return got
 
     def use(
         self, stream: Stream, got: socket.socket, way: object, seconds: float

@@ -46,7 +46,9 @@ class TriesOwner(Protocol):
     def may_redial(self) -> bool:
         """Whether a server that could not be reached may be dialled again."""
 
-    def place(self, stream: Stream, *, fresh: bool = False) -> None:
+    def place(
+        self, stream: Stream, *, fresh: bool = False, may_wait: bool = True
+    ) -> None:
         """Carry a stream on a connection that is ready, or have one made."""
 
     def use(
@@ -132,6 +134,11 @@ class Tries:
             self._dial_for(stream)
         else:
             self._wait_for_pt(stream)
+
+    def wait(self, stream: Stream, seconds: float) -> None:
+        """Place a stream a moment later: a connection may be had then."""
+        then = partial(self._owner.place, may_wait=False)
+        self._waiting.start(stream, seconds, then)
 
     def again(self, stream: Stream) -> None:
         """Try a stream on another connection: its own has ended before ACCEPT."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pt_bridge.pool.accept_times import TIMES
-from pt_bridge.pool.half_closed import MAX_ASKED
+from pt_bridge.pool.half_closed import MAX_ASKED, QUIET
 from pt_bridge.pool.pool import WORTHWHILE
 from pt_bridge.protocol.frames import (
     ACCEPT,
@@ -52,10 +52,11 @@ async def carried(r: Rig) -> tuple[socket.socket, socket.socket]:
 
 
 async def close(r: Rig, host: socket.socket) -> Stream:
-    """Close a host for good, and wait until the PT has all of it; return its stream."""
+    """Close a host for good, and wait until all is quiet; return its stream."""
     stream = r.stream
     host.close()
     await said(stream)
+    await r.pass_by(2 * QUIET)
     return stream
 
 
@@ -120,6 +121,37 @@ async def test_what_comes_for_the_one_that_was_left_is_thrown_away() -> None:
             await write(r.services[1], b"answer")
             assert await read(second, 6) == b"answer"
         assert len(r.lines) == 1
+
+
+async def test_a_stream_in_which_something_has_just_moved_is_waited_for() -> None:
+    """A moment: then nothing more is on its way."""
+    with rig() as r:
+        host, service = await carried(r)
+        await write(service, b"answer")
+        assert await read(host, 6) == b"answer"
+        stream = r.stream
+        host.close()
+        await said(stream)
+        r.carry(QUESTION)
+        assert (len(r.client.streams), r.client.number_waiting) == (2, 1)
+        await r.pass_by(QUIET, step=QUIET / 4)
+        assert len(r.client.streams) == 1
+        await accepted(r, 2)
+        assert len(r.lines) == 1
+
+
+async def test_nothing_is_waited_for_twice() -> None:
+    """Where more has come, or another host has closed, one is made."""
+    with rig() as r:
+        host, _ = await carried(r)
+        stream = r.stream
+        host.close()
+        await said(stream)
+        r.carry(QUESTION)
+        stream.moved_at += QUIET
+        await r.pass_by(2 * QUIET, step=QUIET / 4)
+        assert stream in r.client.streams
+        assert len(r.lines) == 2
 
 
 async def test_a_host_that_waits_for_its_answer_is_not_left() -> None:
@@ -200,6 +232,7 @@ async def test_the_kernel_is_asked_about_a_few_only() -> None:
             (stream,) = set(r.client.streams) - before
             host.shutdown(socket.SHUT_WR)
             await said(stream)
+        await r.pass_by(2 * QUIET)
         r.client.on_accepted(FAR)
         asked.clear()
         await r.both_beside()
@@ -308,6 +341,7 @@ async def test_one_that_is_late_says_that_the_others_may_be_dead_as_well() -> No
             await said(stream)
             r.lines[-1].hold()
             r.client._accept_times.usual = None  # none is left for the next one yet
+        await r.pass_by(2 * QUIET)
         r.client.on_accepted(FAR)
         r.carry(QUESTION)
         assert len(r.lines) == 3
