@@ -268,7 +268,8 @@ class Bridge:
 
     def _in_use(self) -> int:
         """Return how many connections a bridge that was replaced still carries."""
-        return self._open_tunnels() + self._number_waiting()
+        waiting = self._number_waiting() + self._sessions.draining
+        return self._open_tunnels() + waiting
 
     def report(self) -> None:
         """Write to the log how we are (SIGUSR1)."""

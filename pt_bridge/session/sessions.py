@@ -98,6 +98,11 @@ class Sessions:
         return len(self._connections)
 
     @property
+    def draining(self) -> int:
+        """How many local connections have yet to take what came before their end."""
+        return len(self._draining)
+
+    @property
     def idle(self) -> int:
         """How many connections are ready for the next stream (client)."""
         return 0
