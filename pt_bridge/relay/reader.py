@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 from pt_bridge.relay.coalescing import Coalescing
+from pt_bridge.relay.pipes import MANY_MESSAGES
 from pt_bridge.relay.splice import READ_SIZE, REFUSED, fill_from
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ class Reader:
         "_coalescing",
         "_is_reading",
         "_loop",
+        "_messages",
         "_owner",
         "_pipes",
         "_size",
@@ -74,6 +76,7 @@ class Reader:
         self._owner: ReaderOwner | None = owner
         self._coalescing: Coalescing | None = None
         self._is_reading = self.expects_bulk = False
+        self._messages = 0  # in a row
         self._size = READ_SIZE
 
     @property
@@ -127,6 +130,10 @@ class Reader:
             return
         if data:
             self.expects_bulk = len(data) == READ_SIZE
+            if len(data) < self._size == READ_SIZE:
+                self._messages += 1
+                if self._messages >= MANY_MESSAGES:
+                    self._pipes.note_messages()
             owner.on_bytes(data)
             if self._size != READ_SIZE:
                 self._size = READ_SIZE
@@ -155,6 +162,7 @@ class Reader:
             owner.on_end(is_reset=False)
             return True
         self.expects_bulk = count >= READ_SIZE
+        self._messages = 0
         owner.on_pipe(pipe, count)
         if self._is_reading and count >= READ_SIZE:
             if self._coalescing is None:

@@ -13,6 +13,7 @@ import os
 from typing import TYPE_CHECKING
 
 from pt_bridge.relay.coalescing import Coalescing
+from pt_bridge.relay.pipes import MANY_MESSAGES
 from pt_bridge.relay.pump import CopyPump, End
 
 if TYPE_CHECKING:
@@ -82,6 +83,7 @@ class SplicePump(CopyPump):
         "_copies",
         "_held",
         "_is_bulk",
+        "_messages",
         "_pipe",
         "_pool",
     )
@@ -108,6 +110,7 @@ class SplicePump(CopyPump):
         self._pipe: Pipe | None = None
         self._held = self._copied = 0
         self._copies = self._is_bulk = False
+        self._messages = 0  # in a row
         self._coalescing = Coalescing(loop, source)
 
     @property
@@ -131,6 +134,10 @@ class SplicePump(CopyPump):
         if not self._is_bulk:
             number = self._copy(READ_SIZE)
             self._is_bulk = number == READ_SIZE
+            if 0 < number < READ_SIZE:
+                self._messages += 1
+                if self._messages >= MANY_MESSAGES:
+                    self._pool.note_messages()
             if number and self._running and self._rest is None:
                 self._coalescing.read(number)
             return
@@ -157,6 +164,7 @@ class SplicePump(CopyPump):
             self._end(End.EOF)
             return
         self._is_bulk = number >= LEAST_BULK
+        self._messages = 0
         self._pipe, self._held = pipe, number
         if self._flush():
             if self._running:

@@ -5,8 +5,15 @@ from __future__ import annotations
 import fcntl
 import os
 
-from pt_bridge.relay.pipes import KEPT_PIPES, PIPE_SIZE, PipePool
+from pt_bridge.relay.pipes import (
+    KEPT_PIPES,
+    PIPE_SIZE,
+    RECENT,
+    TURN_BESIDE_MESSAGES,
+    PipePool,
+)
 from pt_bridge.relay.splice import fill_from
+from tests.support.clock import Clock
 from tests.support.tcp import closing, pair, write
 
 
@@ -36,6 +43,18 @@ def test_a_pool_lends_so_many_pipes_and_keeps_a_few() -> None:
         kept = [pipe for pipe in lent if pipe is not None and is_open(pipe.read)]
         assert len(kept) == KEPT_PIPES
     assert not any(is_open(pipe.read) or is_open(pipe.write) for pipe in kept)
+
+
+def test_less_goes_into_a_pipe_while_messages_move() -> None:
+    """Whoever exchanges them waits for it."""
+    clock = Clock()
+    with PipePool(clock=clock.time) as pool:
+        assert pool.fill == PIPE_SIZE
+        pool.note_messages()
+        clock.pass_by(RECENT)
+        assert pool.fill == TURN_BESIDE_MESSAGES
+        clock.pass_by(RECENT)
+        assert pool.fill == PIPE_SIZE
 
 
 def is_open(descriptor: int) -> bool:

@@ -10,9 +10,10 @@ from contextlib import closing
 import pytest
 
 from pt_bridge.net.sockets import reset
-from pt_bridge.relay.pipes import Pipe, PipePool
+from pt_bridge.relay.pipes import MANY_MESSAGES, PIPE_SIZE, Pipe, PipePool
 from pt_bridge.relay.reader import Reader
 from pt_bridge.relay.splice import READ_SIZE
+from tests.support.clock import Clock
 from tests.support.tcp import noise, pair, turn_until
 
 
@@ -166,6 +167,53 @@ def test_what_is_behind_a_header_is_not_copied(*, goes_on: bool) -> None:
             taken.most = 0
             theirs.send(data)
             await turn_until(lambda: taken.data == data + data)
+            taken.reader.stop()
+
+    asyncio.run(run())
+
+
+def test_many_short_reads_are_messages_and_the_rest_of_bulk_is_none() -> None:
+    """So that bulk gives way to who waits for it, and not to itself."""
+
+    async def run() -> None:
+        ours, theirs = pair()
+        clock = Clock()
+        with closing(ours), closing(theirs), PipePool(clock=clock.time) as pipes:
+            taken = Taken(ours, pipes, 1 << 20)
+            taken.reader.read(wanted=True)
+
+            async def carry(data: bytes) -> None:
+                size = len(taken.data) + len(data)
+                theirs.send(data)
+                await turn_until(lambda: len(taken.data) == size)
+
+            for _ in range(MANY_MESSAGES):
+                await carry(noise(2 * READ_SIZE))
+                for _ in range(MANY_MESSAGES - 2):
+                    await carry(b"message")
+            assert pipes.fill == PIPE_SIZE
+            for _ in range(MANY_MESSAGES):
+                await carry(b"message")
+            assert pipes.fill < PIPE_SIZE
+            taken.reader.stop()
+
+    asyncio.run(run())
+
+
+def test_a_frames_header_is_no_message() -> None:
+    """There is one before each piece of bulk."""
+
+    async def run() -> None:
+        ours, theirs = pair()
+        with closing(ours), closing(theirs), PipePool(clock=Clock().time) as pipes:
+            taken = Taken(ours, pipes)
+            taken.reader.read(wanted=True)
+            for number in range(2 * MANY_MESSAGES):
+                taken.reader.expect_header(4)
+                theirs.send(b"head")
+                while len(taken.data) < 4 * (number + 1):  # noqa: ASYNC110
+                    await asyncio.sleep(0)
+            assert pipes.fill == PIPE_SIZE
             taken.reader.stop()
 
     asyncio.run(run())

@@ -18,6 +18,7 @@ import pytest
 from pt_bridge.net.sockets import NO_LINGER
 from pt_bridge.relay.coalescing import LOOK
 from pt_bridge.relay.pipes import (
+    MANY_MESSAGES,
     MOST_COPIED,
     PIPE_SIZE,
     STALLED,
@@ -115,13 +116,16 @@ async def test_a_pipe_that_still_holds_bytes_is_closed() -> None:
 
 
 class CountingPool(PipePool):
-    """A pool that knows how often a pipe was asked for."""
+    """A pool that knows how often a pipe was asked for, and told of messages."""
 
-    asked = 0
+    asked = noted = 0
 
     def borrow(self) -> Pipe | None:
         self.asked += 1
         return super().borrow()
+
+    def note_messages(self) -> None:
+        self.noted += 1
 
 
 async def test_a_message_is_copied_and_bulk_takes_a_pipe() -> None:
@@ -137,15 +141,17 @@ async def test_a_message_is_copied_and_bulk_takes_a_pipe() -> None:
                 heard = tasks.create_task(read(far[0], len(data)))
             assert heard.result() == data
 
-        for _ in range(3):
+        for _ in range(MANY_MESSAGES - 1):
             await carry(b"message")
-        assert pool.asked == 0
+        assert (pool.asked, pool.noted) == (0, 0)
         await carry(noise(5_000_000))
         assert pool.asked
         await carry(b"the first behind it may take one, too")
         asked = pool.asked
-        await carry(b"message")
+        for _ in range(2 * MANY_MESSAGES):
+            await carry(b"message")
         assert pool.asked == asked
+        assert pool.noted > 0
         near[0].close()
         assert await end is End.EOF
 
