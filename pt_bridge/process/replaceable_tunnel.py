@@ -245,6 +245,7 @@ class ReplaceableTunnel(Tunnel):
 
     async def _replace_in_place(self, old: Bridge, wanted: TunnelSpec) -> None:
         """Have the present bridge give up its port, and start the new one there."""
+        before = self.wanted
         try:
             logger.info("replacing the PT: the new one is tried out first")
             try:
@@ -253,7 +254,8 @@ class ReplaceableTunnel(Tunnel):
                 self._tried_out = None
             # Has it died meanwhile, or is it to be something else by now?
             if old is not self._present or self._queued is not None:
-                self._queued = self._queued or _Queued(wanted, waits=True)
+                if self.wanted is before:  # else it is something newer already
+                    self._queued = self._queued or _Queued(wanted, waits=True)
             else:
                 logger.info("replacing the PT, which has given up its port")
                 self._present, self.wanted = None, wanted

@@ -488,16 +488,18 @@ def test_a_server_and_its_client_are_carried_by_one_process(rig: TunnelRig) -> N
 
 def test_an_older_change_is_not_made_after_a_newer_one(rig: TunnelRig) -> None:
     """Where the old PT dies for good while the older one is tried out."""
+    rig.pt.play(*SERVER)
     rig.run(rig.server(more="restarts = 0"))
     rig.is_ready(times=1)
     old = rig.pt.pid
     rig.pt.play("tell waits", "await", *SERVER)
     rig.reload(rig.server(more="restarts = 1"))
     rig.pt.event("waits")
-    tried = rig.pt.pid
+    tried = rig.pt.named("started")[-1]
     rig.pt.play(*SERVER)
     newer = rig.server(more="restarts = 2")
-    rig.reload(newer, says=["1 get another PT"])
+    rig.reload(newer)
+    until(lambda: rig.program.heard().count("1 get another PT") == 2)
     os.kill(old, signal.SIGKILL)
     rig.is_ready(times=2)
     rig.pt.open_gate()
