@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-# Of failed connections, one in so many seconds is told of.
+# Of failed connections, one in so many seconds is told of; and of others that failed
+# for other reasons, so many.
 INTERVAL = 30.0
+MOST_REASONS = 4
 # Of a program's lines: enough for a start that goes wrong. PTs write up to ten lines
 # for each connection that fails, and whoever connects could fill the disk with them.
 BURST = 30  # lines at once
@@ -11,12 +13,15 @@ PER_SECOND = 0.1  # and then so many
 
 
 class RateLimit:
-    """Lets one sentence in a while through, and counts those that it holds back."""
+    """Lets a sentence through once in a while, and counts those that it holds back.
+
+    Another sentence comes through at once, for it may be what has changed since.
+    """
 
     def __init__(self, interval: float = INTERVAL) -> None:
-        """Create one that lets something through every `interval` seconds."""
+        """Create one that lets a sentence through every `interval` seconds."""
         self._interval = interval
-        self._last: float | None = None
+        self._said: dict[str, float] = {}
         self._held_back = 0
 
     def admit(self, text: str, now: float) -> str | None:
@@ -26,10 +31,13 @@ class RateLimit:
             text: the sentence.
             now: the time, in seconds of any clock that goes steadily.
         """
-        if self._last is not None and now - self._last < self._interval:
+        for each, at in list(self._said.items()):
+            if now - at >= self._interval:
+                del self._said[each]
+        if text in self._said or len(self._said) >= MOST_REASONS:
             self._held_back += 1
             return None
-        self._last = now
+        self._said[text] = now
         held_back, self._held_back = self._held_back, 0
         if not held_back:
             return text
