@@ -135,10 +135,13 @@ class OwnerConfig:
                 f"{transport}: use another transport, or name one: "
                 f"{self._how_to_allow(config, transport)}"
             )
+        is_path = PLAIN.issuperset(config.exec) and config.exec.startswith("/")
+        is_missing = is_path and not os.path.exists(config.exec)
         raise OptionsError(
             f"exec= in plugin options, which links can carry, may be one of "
             f"{', '.join(sorted(PROGRAMS))}, or what the owner of this machine allows "
             f"for {transport}: {self._how_to_allow(config, transport)}"
+            + (f"; there is no {config.exec} yet" if is_missing else "")
         )
 
     def outer_plugin(self, via: Via) -> ProgramChoice:

@@ -221,7 +221,7 @@ def test_any_other_program_is_refused_with_the_line_that_allows_it(
         "lyrebird, meek-client, obfs4proxy, snowflake-client, webtunnel-client, "
         "webtunnel-server, or what the owner of this machine allows for obfs3: add the "
         f"line 'ClientTransportPlugin obfs3 exec {path}' to {own} or /etc/other.conf"
-    )
+    ) + (f"; there is no {path} yet" if is_plain and not os.path.exists(path) else "")
 
 
 @pytest.mark.parametrize("options", ["server;transport=obfs3", "transport=obfs2"])
