@@ -11,6 +11,7 @@ source, sink       of one pump: where its bytes come from, and go to
 tunnel             one connection carried from end to end
 session            what two pt-bridges say to each other inside a PT connection
 stream, frame      a tunnel within a session; what a session is made of
+leave (a stream)   open the next one without its end, for its shadowsocks has gone
 association        what datagrams from and to one address have in common
 front              what listens in a server PT's place, and relays to it
 outer plugin       another SIP003 plugin, which carries the PT's connections (via=)

@@ -7,6 +7,7 @@ from one that is half-closed, whose answer is waited for, but the kernel does.
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from pt_bridge.system.log import logger
@@ -67,7 +68,7 @@ class HalfClosed:
             None where there is none.
         """
         soon: float | None = None
-        for stream in list(reversed(self._streams))[:MAX_ASKED]:
+        for stream in list(islice(reversed(self._streams), MAX_ASKED)):
             if now - self._streams[stream] > patience:
                 break
             local = stream.local
