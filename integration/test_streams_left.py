@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 LIMIT = 100.0  # seconds that it may take
 STILL = 0.4  # seconds: less than ACCEPT may take before it is late
 SIZE = 50_000  # bytes
-TAIL = 1000  # bytes that the client has yet to read, with the end
 # Whether the client hears of the end before the next host comes is for the system to
 # say: so often it is tried.
 TRIES = 10
@@ -67,11 +66,10 @@ async def leave(line: Line, connections: list[int]) -> None:
             await answer(first)
             await first.client.send(SIZE)
             await first.server.receive(SIZE)
-            group.create_task(first.server.receive_end(TAIL))
+            group.create_task(first.server.receive_end())
             group.create_task(stop(server_pt, STILL))
             await asyncio.sleep(0)
-            await first.client.send(TAIL)
-            first.client.close()
+            first.client.close()  # with nothing else to read: else it comes too late
             async with line.tunnel() as second:
                 connections.append(to_pt(bridge(line.client)))
                 await answer(second)
