@@ -134,6 +134,8 @@ class Reader:
                 self._messages += 1
                 if self._messages >= MANY_MESSAGES:
                     self._pipes.note_messages()
+            else:  # bulk, or the header of a frame of it
+                self._messages = 0
             owner.on_bytes(data)
             if self._size != READ_SIZE:
                 self._size = READ_SIZE

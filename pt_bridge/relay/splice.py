@@ -138,6 +138,8 @@ class SplicePump(CopyPump):
                 self._messages += 1
                 if self._messages >= MANY_MESSAGES:
                     self._pool.note_messages()
+            else:
+                self._messages = 0
             if number and self._running and self._rest is None:
                 self._coalescing.read(number)
             return
