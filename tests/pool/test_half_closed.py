@@ -51,6 +51,19 @@ async def carried(r: Rig) -> tuple[socket.socket, socket.socket]:
     return host, service
 
 
+async def carried_to_a_slow_service(r: Rig) -> socket.socket:
+    """Carry a stream whose service takes little unless it reads; return its host.
+
+    Those that follow wait until the test has reached the service for them.
+    """
+    r.reaches = False
+    host = r.carry(QUESTION)
+    await turn_until(lambda: r.asked)
+    r.asked.pop()(r.service(send_buffer=SMALL))
+    await turn_until(lambda: r.stream.kept is None)
+    return host
+
+
 async def close(r: Rig, host: socket.socket) -> Stream:
     """Close a host for good, and wait until all is quiet; return its stream."""
     stream = r.stream
@@ -263,11 +276,7 @@ async def test_an_upload_is_whole_where_the_next_stream_went_on_elsewhere() -> N
 async def test_an_upload_has_its_time_where_its_service_is_slow() -> None:
     """As long as the server says that it is there."""
     with rig() as r:
-        r.reaches = False
-        host = r.carry(QUESTION)
-        await turn_until(lambda: r.asked)
-        r.asked.pop()(r.service(send_buffer=SMALL))
-        await turn_until(lambda: r.stream.kept is None)
+        host = await carried_to_a_slow_service(r)
         r.client.on_accepted(FAR)
         data = noise(SLOW_SIZE)
         await write(host, data)
@@ -303,11 +312,7 @@ async def test_an_upload_is_whole_where_its_service_takes_nothing_for_a_while() 
 async def test_a_stream_behind_one_whose_service_is_slow_is_tried_beside() -> None:
     """Though the server says that it is there: on a path where ACCEPT takes long."""
     with rig() as r:
-        r.reaches = False
-        host = r.carry(QUESTION)
-        await turn_until(lambda: r.asked)
-        r.asked.pop()(r.service(send_buffer=SMALL))
-        await turn_until(lambda: r.stream.kept is None)
+        host = await carried_to_a_slow_service(r)
         usual = 3.0
         r.client._accept_times.usual = usual
         await write(host, noise(SLOW_SIZE))
